@@ -1,0 +1,63 @@
+"""Presence in Django's admin: a column and a filter, one round trip a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from . import presence
+
+__all__ = ["OnlineFilter", "UserWsAdminMixin"]
+
+
+class OnlineFilter(admin.SimpleListFilter):
+    """Filter users by who is online now."""
+
+    title = _("online")
+    parameter_name = "online"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        """Return the choices."""
+        return [("yes", _("Yes")), ("no", _("No"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the users that the choice leaves."""
+        if self.value() == "yes":
+            return queryset.filter(pk__in=presence.online_users())
+        if self.value() == "no":
+            return queryset.exclude(pk__in=presence.online_users())
+        return queryset
+
+
+class UserWsAdminMixin(admin.ModelAdmin):
+    """Add to a user admin the column ``online`` and its filter.
+
+    ``class MyUserAdmin(UserWsAdminMixin, UserAdmin)``. The column comes last; a `list_display`
+    that names ``ws_online`` itself keeps its order.
+    """
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Return the columns with ours."""
+        columns = super().get_list_display(request)
+        return columns if "ws_online" in columns else (*columns, "ws_online")
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Return the filters with ours."""
+        return (*super().get_list_filter(request), OnlineFilter)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the page, with the presence of all its users read at once."""
+        changelist = super().get_changelist_instance(request)
+        presence.prefetch(changelist.result_list)
+        return changelist
+
+    @admin.display(boolean=True, description=_("online"))
+    def ws_online(self, user: Any) -> bool:
+        """Show whether the user is online."""
+        return user.is_online

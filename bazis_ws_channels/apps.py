@@ -1,0 +1,22 @@
+"""The Django app."""
+
+from django.apps import AppConfig
+from django.core import checks
+
+__all__ = ["BazisWsChannelsConfig"]
+
+
+class BazisWsChannelsConfig(AppConfig):
+    """Registers the system checks and what ends sessions."""
+
+    name = "bazis_ws_channels"
+    verbose_name = "User WebSockets"
+
+    def ready(self) -> None:
+        """Wire the signals and the checks."""
+        from .checks import ALL_CHECKS
+        from .ending import connect_signals
+
+        for check in ALL_CHECKS:
+            checks.register(check, "bazis_ws_channels")
+        connect_signals()

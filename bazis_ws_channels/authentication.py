@@ -1,0 +1,117 @@
+"""From a token, or from a Django session, to an identity."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import DataError
+
+from . import tokens
+from .conf import conf
+from .exceptions import AuthenticationFailed
+from .presence.store import ask
+
+__all__ = [
+    "AuthenticationFailed",
+    "Identity",
+    "aauthenticate",
+    "authenticate",
+    "session_identity",
+    "user_from_token",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, and until when.
+
+    Attributes:
+        user: the user's instance.
+        claims: those of the token; None for a Django session.
+        since: `time.monotonic()` when it was true.
+    """
+
+    user: Any
+    claims: tokens.Claims | None
+    since: float
+
+    @property
+    def expires_at(self) -> float | None:
+        """Seconds since the epoch at which a session of this identity ends."""
+        if self.claims is None:
+            return None
+        return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+
+    @property
+    def issued_us(self) -> str:
+        """The token's time of issue for the presence store; empty if there is none."""
+        if self.claims is None or self.claims.issued_at is None:
+            return ""
+        return str(int(self.claims.issued_at * 1_000_000))
+
+    @property
+    def jti(self) -> str:
+        """The token's id for the presence store; empty if there is none."""
+        return (self.claims and self.claims.jti) or ""
+
+    @property
+    def age_us(self) -> str:
+        """How long ago a Django session was looked at; empty for a token."""
+        if self.claims is not None:
+            return ""
+        return str(int((time.monotonic() - self.since) * 1_000_000))
+
+
+def authenticate(token: str) -> Identity:
+    """Return whose token this is: one database query.
+
+    Whether it was revoked is asked when a session opens, together with everything else that
+    the presence store must know then.
+
+    Raises:
+        AuthenticationFailed: ``expired_token``, ``invalid_token`` or ``user_not_found``.
+        django.db.Error: the database is out of reach.
+    """
+    return _identity(tokens.verify(token))
+
+
+async def aauthenticate(token: str) -> Identity:
+    """Async twin of `authenticate`; a bad token never gets as far as a thread."""
+    return await database_sync_to_async(_identity)(tokens.verify(token))
+
+
+def user_from_token(token: str) -> Any:
+    """Return the user whose valid, unrevoked token this is: for use in HTTP views.
+
+    Raises:
+        AuthenticationFailed: as `authenticate`.
+        PresenceUnavailable: whether it was revoked can't be known now.
+    """
+    identity = authenticate(token)
+    if ask("is_revoked", str(identity.user.pk), identity.issued_us, identity.jti):
+        raise AuthenticationFailed("invalid_token", "Token revoked")
+    return identity.user
+
+
+def session_identity(user: Any) -> Identity | None:
+    """Return the identity of a Django session's user; None for anonymous or inactive ones."""
+    if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
+        return None
+    return Identity(user, None, time.monotonic())
+
+
+def _identity(claims: tokens.Claims) -> Identity:
+    model: Any = get_user_model()
+    field = conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD
+    try:
+        user = model._default_manager.get(**{field: claims.user})
+    except (model.DoesNotExist, ValueError, TypeError, OverflowError, ValidationError, DataError):
+        user = None  # nobody, or a value that this field can't hold
+    if user is None or not getattr(user, "is_active", True):
+        raise AuthenticationFailed("user_not_found", "User not found")
+    return Identity(user, claims, time.monotonic())

@@ -1,0 +1,196 @@
+"""System checks: what would make an installation unsafe, or silently broken."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from . import tokens
+from .conf import Settings, conf
+
+__all__ = ["ALL_CHECKS"]
+
+_LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
+_OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
+
+
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """Find settings that don't exist: typing errors, most of the time."""
+    known = {name for name in vars(Settings) if name.startswith("BAZIS_")}
+    messages: list[CheckMessage] = []
+    for name in dir(settings):
+        if name.startswith(("BAZIS_WS_", "BAZIS_JWT_")) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            hint = f"Did you mean {near[0]}?"
+            messages.append(Error(f"Unknown setting {name}.", hint=hint, id="bazis_ws.E001"))
+    return messages
+
+
+def check_types(**kwargs: Any) -> list[CheckMessage]:
+    """Find settings of the wrong type, or out of range."""
+    messages: list[CheckMessage] = []
+    for name, prop in vars(Settings).items():
+        if not name.startswith("BAZIS_") or name == "BAZIS_WS_JWT_KEY":
+            continue
+        expected = typing.get_type_hints(prop.fget)["return"]
+        value = getattr(conf, name)
+        if not _fits(value, expected):
+            shown = getattr(expected, "__name__", str(expected))
+            messages.append(
+                Error(f"{name} = {value!r}: expected {shown}.", hint="", id="bazis_ws.E002")
+            )
+        elif isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+            messages.append(Error(f"{name} = {value!r}: expected 0 or more.", id="bazis_ws.E002"))
+    if not messages and conf.BAZIS_WS_RENEW_SECONDS * 2 > conf.BAZIS_WS_LEASE_SECONDS:
+        messages.append(
+            Error(
+                "BAZIS_WS_RENEW_SECONDS is over half of BAZIS_WS_LEASE_SECONDS.",
+                hint="One late renewal would show everybody offline. Use at most a half.",
+                id="bazis_ws.E003",
+            )
+        )
+    return messages
+
+
+def check_tokens(**kwargs: Any) -> list[CheckMessage]:
+    """Find algorithms and keys that can't verify a token, or that anybody can guess."""
+    try:
+        algorithm = tokens.checked_algorithms()[0]
+    except (ImproperlyConfigured, TypeError) as error:
+        return [Error(str(error), hint='For instance "HS256".', id="bazis_ws.E010")]
+    try:
+        keys = list(_static_keys())
+        for key in keys:
+            tokens.construct(key, algorithm)
+    except (ImproperlyConfigured, ImportError) as error:
+        hint = "HS* takes a secret; RS*, PS* and ES* take the PEM of the public key."
+        return [Error(str(error), hint=hint, id="bazis_ws.E011")]
+    if algorithm.startswith("HS") and any(_is_weak(key) for key in keys):
+        hint = "Use at least 32 random bytes (RFC 7518, section 3.2), and none from a template."
+        message = "Tokens are signed with a secret that can be guessed."
+        weak = Warning if settings.DEBUG else Error
+        return [weak(message, hint=hint, id="bazis_ws.E012")]
+    return []
+
+
+def check_user_model(**kwargs: Any) -> list[CheckMessage]:
+    """Find a user model without the mixin, or a claim that names no field of it."""
+    from .models import UserWsMixin
+
+    model: Any = get_user_model()
+    messages: list[CheckMessage] = []
+    if not issubclass(model, UserWsMixin):
+        hint = "class User(bazis_ws_channels.models.UserWsMixin, AbstractUser): ..."
+        messages.append(
+            Warning(f"{model.__name__} has no UserWsMixin.", hint=hint, id="bazis_ws.W020")
+        )
+    field = conf.BAZIS_WS_JWT_USER_FIELD
+    names = {"pk"} | {each.name for each in model._meta.get_fields()}
+    if field is not None and field not in names:
+        message = f"BAZIS_WS_JWT_USER_FIELD = {field!r}: {model.__name__} has no such field."
+        messages.append(Error(message, hint='For instance "pk".', id="bazis_ws.E021"))
+    return messages
+
+
+def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    """Find a channel layer that is missing, or that loses messages or connections."""
+    backend = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {}).get("BACKEND")
+    if not backend:
+        hint = f"CHANNEL_LAYERS = {{'default': {{'BACKEND': '{_OUR_LAYER}', ...}}}}; see {_LAYERS}"
+        return [Error("There is no default channel layer.", hint=hint, id="bazis_ws.E030")]
+    hint = f"Use {_OUR_LAYER}."
+    try:
+        layer = import_string(backend)
+    except ImportError as error:
+        return [Error(f"CHANNEL_LAYERS: {error}", hint=hint, id="bazis_ws.E031")]
+    if layer.__name__ == "InMemoryChannelLayer" and not settings.DEBUG:
+        message = "The in-memory channel layer serves one process: messages from others are lost."
+        return [Warning(message, hint=hint, id="bazis_ws.W032")]
+    if layer.__module__.startswith("channels_redis.core"):
+        message = "RedisChannelLayer drops messages in a burst and old connections without a word."
+        return [Warning(message, hint=hint, id="bazis_ws.W033")]
+    if layer.__module__.startswith("channels_redis.pubsub"):
+        message = "channels-redis's pub/sub layer may lose a message published after `subscribed`."
+        return [Warning(message, hint=hint, id="bazis_ws.W034")]
+    return []
+
+
+def check_presence(**kwargs: Any) -> list[CheckMessage]:
+    """Find presence that is kept in one process where there may be several."""
+    if settings.DEBUG or conf.redis_host is not None:
+        return []
+    message = "Presence is kept in the process: others see nobody online, and limits don't hold."
+    hint = "Set BAZIS_WS_REDIS_URL, or use a channel layer in Redis."
+    return [Warning(message, hint=hint, id="bazis_ws.W040")]
+
+
+def check_daphne(**kwargs: Any) -> list[CheckMessage]:
+    """Find daphne missing from INSTALLED_APPS, or with known vulnerabilities."""
+    messages: list[CheckMessage] = []
+    if "daphne" not in settings.INSTALLED_APPS:
+        message = "daphne is not in INSTALLED_APPS: runserver will not serve WebSockets."
+        hint = "Put it first. With another ASGI server, silence this check."
+        messages.append(Warning(message, hint=hint, id="bazis_ws.W050"))
+    version = metadata.version("daphne")
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < (4, 2, 2):
+        message = f"daphne {version} has known vulnerabilities (CVE-2026-44545, CVE-2026-44546)."
+        messages.append(Error(message, hint="pip install -U daphne", id="bazis_ws.E051"))
+    return messages
+
+
+def _fits(value: Any, expected: Any) -> bool:
+    """Tell whether `value` is of a setting's annotated type."""
+    origin, args = typing.get_origin(expected), typing.get_args(expected)
+    if origin is typing.Literal:
+        return value in args
+    if args and origin is not None and getattr(origin, "__name__", "") == "Sequence":
+        items = isinstance(value, list | tuple) and not isinstance(value, str)
+        return items and all(_fits(item, args[0]) for item in value)
+    if args:
+        return any(_fits(value, each) for each in args)
+    if expected is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, expected)
+
+
+def _static_keys() -> Iterator[Any]:
+    """Return the keys that are known without a token."""
+    source: Any = conf.BAZIS_WS_JWT_KEY
+    if source is None:
+        yield settings.SECRET_KEY
+    elif isinstance(source, str) and tokens.is_dotted_path(source):
+        import_string(source)
+    elif isinstance(source, Mapping) and "kty" not in source:
+        keys = source.get("keys")
+        yield from keys if isinstance(keys, list | tuple) else source.values()
+    elif not callable(source):
+        yield source
+
+
+def _is_weak(key: Any) -> bool:
+    if not isinstance(key, str | bytes):
+        return False
+    text = key if isinstance(key, str) else key.decode("latin-1")
+    return len(text) < 32 or len(set(text)) < 5 or text.startswith("django-insecure-")
+
+
+ALL_CHECKS = (
+    check_names,
+    check_types,
+    check_tokens,
+    check_user_model,
+    check_channel_layer,
+    check_presence,
+    check_daphne,
+)

@@ -1,0 +1,228 @@
+"""The package's settings: typed, read at every use, each with its default beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from django.conf import settings
+
+__all__ = ["Settings", "conf"]
+
+#: One key, several by ``kid`` (or a JWK set), or what returns one for a ``kid``.
+Key = str | bytes | Mapping[str, Any] | Callable[[str | None], Any]
+
+
+class Settings:
+    """Read ``BAZIS_WS_*`` from Django's settings.
+
+    Nothing is cached, so ``override_settings`` works. A property's docstring is the text of
+    the README's settings table.
+    """
+
+    # --- tokens -----------------------------------------------------------------------------
+
+    @property
+    def BAZIS_JWT_SESSION_ALG(self) -> str | Sequence[str]:
+        """Accepted algorithm, or a list of one family (HS*, or RS*/PS*/ES*); the first signs."""
+        return getattr(settings, "BAZIS_JWT_SESSION_ALG", "HS256")
+
+    @property
+    def BAZIS_WS_JWT_KEY(self) -> Key | None:
+        """Verifying key: a string or PEM, `{kid: key}`, a JWK set, or a callable of the `kid`
+        (or its dotted path); `None`: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+        """
+        return getattr(settings, "BAZIS_WS_JWT_KEY", None)
+
+    @property
+    def BAZIS_WS_JWT_SIGNING_KEY(self) -> str | bytes | None:
+        """Key that `ws_token` signs with; for HS* the verifying key serves."""
+        return getattr(settings, "BAZIS_WS_JWT_SIGNING_KEY", None)
+
+    @property
+    def BAZIS_WS_JWT_AUDIENCE(self) -> str | None:
+        """Required `aud`."""
+        return getattr(settings, "BAZIS_WS_JWT_AUDIENCE", None)
+
+    @property
+    def BAZIS_WS_JWT_ISSUER(self) -> str | None:
+        """Required `iss`."""
+        return getattr(settings, "BAZIS_WS_JWT_ISSUER", None)
+
+    @property
+    def BAZIS_WS_JWT_CLAIM(self) -> str:
+        """Claim that names the user (`user_id` for Simple JWT)."""
+        return getattr(settings, "BAZIS_WS_JWT_CLAIM", "sub")
+
+    @property
+    def BAZIS_WS_JWT_USER_FIELD(self) -> str | None:
+        """Field of the user model that the claim holds; `None`: the username field."""
+        return getattr(settings, "BAZIS_WS_JWT_USER_FIELD", None)
+
+    @property
+    def BAZIS_WS_JWT_LEEWAY(self) -> float:
+        """Seconds of clock difference forgiven in `exp` and `nbf`."""
+        return getattr(settings, "BAZIS_WS_JWT_LEEWAY", 0)
+
+    @property
+    def BAZIS_WS_TOKEN_LIFETIME(self) -> float | timedelta:
+        """Lifetime of what `ws_token` issues, in seconds."""
+        return getattr(settings, "BAZIS_WS_TOKEN_LIFETIME", 15 * 60)
+
+    @property
+    def BAZIS_WS_MAX_TOKEN_BYTES(self) -> int:
+        """Longer tokens are refused unread."""
+        return getattr(settings, "BAZIS_WS_MAX_TOKEN_BYTES", 8192)
+
+    @property
+    def BAZIS_WS_REVOCATION_SECONDS(self) -> int:
+        """How long a revocation is remembered: at least the lifetime of your longest token."""
+        return getattr(settings, "BAZIS_WS_REVOCATION_SECONDS", 30 * 24 * 3600)
+
+    # --- when the server ends sessions ------------------------------------------------------
+
+    @property
+    def BAZIS_WS_END_ON_LOGOUT(self) -> bool:
+        """End a user's sessions when the user logs out of Django."""
+        return getattr(settings, "BAZIS_WS_END_ON_LOGOUT", True)
+
+    @property
+    def BAZIS_WS_END_ON_PASSWORD_CHANGE(self) -> bool:
+        """End a user's sessions when a new password is saved."""
+        return getattr(settings, "BAZIS_WS_END_ON_PASSWORD_CHANGE", True)
+
+    @property
+    def BAZIS_WS_END_ON_DEACTIVATION(self) -> bool:
+        """End a user's sessions when the user is saved inactive, or deleted."""
+        return getattr(settings, "BAZIS_WS_END_ON_DEACTIVATION", True)
+
+    # --- the door and its limits ------------------------------------------------------------
+
+    @property
+    def BAZIS_WS_ALLOWED_ORIGINS(self) -> Sequence[str] | None:
+        """Accepted `Origin`s as in `CSRF_TRUSTED_ORIGINS`, `"*"` for any; `None`: the
+        hosts of `ALLOWED_HOSTS`.
+        """
+        return getattr(settings, "BAZIS_WS_ALLOWED_ORIGINS", None)
+
+    @property
+    def BAZIS_WS_AUTH_TIMEOUT(self) -> float:
+        """Seconds that a socket may wait without a valid token."""
+        return getattr(settings, "BAZIS_WS_AUTH_TIMEOUT", 10)
+
+    @property
+    def BAZIS_WS_MAX_CONNECTIONS(self) -> int:
+        """Connections of one user, over all processes."""
+        return getattr(settings, "BAZIS_WS_MAX_CONNECTIONS", 100)
+
+    @property
+    def BAZIS_WS_MAX_FRAME_BYTES(self) -> int:
+        """Largest frame accepted from a client (daphne itself cuts the line at 1 MiB)."""
+        return getattr(settings, "BAZIS_WS_MAX_FRAME_BYTES", 64 * 1024)
+
+    @property
+    def BAZIS_WS_FRAMES_PER_SECOND(self) -> float:
+        """Frames a second that a client may send in the long run."""
+        return getattr(settings, "BAZIS_WS_FRAMES_PER_SECOND", 20)
+
+    @property
+    def BAZIS_WS_FRAMES_BURST(self) -> int:
+        """Frames that a client may send at once."""
+        return getattr(settings, "BAZIS_WS_FRAMES_BURST", 60)
+
+    @property
+    def BAZIS_WS_MAX_BAD_MESSAGES(self) -> int:
+        """Bad messages answered before the socket is closed with 4400."""
+        return getattr(settings, "BAZIS_WS_MAX_BAD_MESSAGES", 20)
+
+    @property
+    def BAZIS_WS_MAX_WATCHED(self) -> int:
+        """Users that one connection may watch."""
+        return getattr(settings, "BAZIS_WS_MAX_WATCHED", 200)
+
+    # --- delivery ---------------------------------------------------------------------------
+
+    @property
+    def BAZIS_WS_MAX_MESSAGE_BYTES(self) -> int:
+        """Largest message that may be published (daphne can't send more than 1 MiB)."""
+        return getattr(settings, "BAZIS_WS_MAX_MESSAGE_BYTES", 1000 * 1000)
+
+    @property
+    def BAZIS_WS_PUBLISH_TIMEOUT(self) -> float:
+        """Seconds after which a publishing call gives up with `PublishError`."""
+        return getattr(settings, "BAZIS_WS_PUBLISH_TIMEOUT", 3)
+
+    @property
+    def BAZIS_WS_SEND_BUFFER_BYTES(self) -> int:
+        """What may wait for a client that doesn't read before it is cut off."""
+        return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
+
+    # --- presence ---------------------------------------------------------------------------
+
+    @property
+    def BAZIS_WS_REDIS_URL(self) -> str | None:
+        """Redis of the presence; `None`: the channel layer's first host. Without either,
+        presence is kept in the process.
+        """
+        return getattr(settings, "BAZIS_WS_REDIS_URL", None)
+
+    @property
+    def BAZIS_WS_REDIS_TIMEOUT(self) -> float:
+        """Seconds to wait for Redis, when connecting and for an answer."""
+        return getattr(settings, "BAZIS_WS_REDIS_TIMEOUT", 2)
+
+    @property
+    def BAZIS_WS_KEY_PREFIX(self) -> str:
+        """Put before every Redis key of the presence: set it where projects share a Redis."""
+        return getattr(settings, "BAZIS_WS_KEY_PREFIX", "")
+
+    @property
+    def BAZIS_WS_LEASE_SECONDS(self) -> float:
+        """How long a process counts as alive after its last renewal."""
+        return getattr(settings, "BAZIS_WS_LEASE_SECONDS", 10)
+
+    @property
+    def BAZIS_WS_RENEW_SECONDS(self) -> float:
+        """Period of the presence task: at most half of the lease."""
+        return getattr(settings, "BAZIS_WS_RENEW_SECONDS", 5)
+
+    @property
+    def BAZIS_WS_OFFLINE_GRACE_SECONDS(self) -> float:
+        """How long after the last connection `user_offline` is told."""
+        return getattr(settings, "BAZIS_WS_OFFLINE_GRACE_SECONDS", 5)
+
+    @property
+    def BAZIS_WS_LAST_SEEN_SECONDS(self) -> int:
+        """How long `last_seen` is kept."""
+        return getattr(settings, "BAZIS_WS_LAST_SEEN_SECONDS", 30 * 24 * 3600)
+
+    @property
+    def BAZIS_WS_PRESENCE_ON_ERROR(self) -> Literal["offline", "raise"]:
+        """What reading presence answers while Redis is out of reach: `"offline"` (logged
+        once), or `"raise"` `PresenceUnavailable`.
+        """
+        return getattr(settings, "BAZIS_WS_PRESENCE_ON_ERROR", "offline")
+
+    # --- derived ----------------------------------------------------------------------------
+
+    @property
+    def algorithms(self) -> list[str]:
+        """The accepted JWT algorithms as a list, which is the one form that jose takes safely."""
+        value = self.BAZIS_JWT_SESSION_ALG
+        return [value] if isinstance(value, str) else list(value)
+
+    @property
+    def redis_host(self) -> dict[str, Any] | None:
+        """The presence's Redis as a channels-redis host, or None to keep presence in-process."""
+        from channels_redis.utils import decode_hosts
+
+        if self.BAZIS_WS_REDIS_URL:
+            return {"address": self.BAZIS_WS_REDIS_URL}
+        layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
+        if "redis" not in layer.get("BACKEND", "").lower():
+            return None
+        return decode_hosts(layer.get("CONFIG", {}).get("hosts"))[0]
+
+
+conf = Settings()

@@ -1,0 +1,69 @@
+"""What the package raises."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationFailed",
+    "ChannelLayerUnavailable",
+    "MessageTooBig",
+    "PresenceUnavailable",
+    "PublishError",
+    "SessionRefused",
+    "TokenError",
+    "WsError",
+]
+
+
+class WsError(Exception):
+    """Base of all errors of this package."""
+
+
+class AuthenticationFailed(WsError):
+    """Somebody could not be authenticated.
+
+    Attributes:
+        code: the protocol's error code, for instance ``"invalid_token"``.
+        detail: a sentence for the client's developer; never the token.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class TokenError(AuthenticationFailed):
+    """A token is expired, revoked or not valid."""
+
+
+class SessionRefused(AuthenticationFailed):
+    """The user is known but may not have this session (too many connections, say)."""
+
+
+class PublishError(WsError):
+    """A message could not be handed over: the channel layer is out of reach or too slow."""
+
+
+class MessageTooBig(PublishError, ValueError):
+    """A message is over ``BAZIS_WS_MAX_MESSAGE_BYTES``; nothing was sent.
+
+    Attributes:
+        size_bytes: the frame's size.
+        limit_bytes: the limit.
+    """
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"The message is {size_bytes} bytes as JSON; BAZIS_WS_MAX_MESSAGE_BYTES allows"
+            f" {limit_bytes}. Publish a reference (an id, a URL) and let clients fetch the rest."
+        )
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class ChannelLayerUnavailable(WsError):
+    """Redis did not confirm a subscription in time."""
+
+
+class PresenceUnavailable(WsError):
+    """The presence store is out of reach."""

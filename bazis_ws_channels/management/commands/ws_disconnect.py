@@ -1,0 +1,28 @@
+"""``manage.py ws_disconnect USER``."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...ending import disconnect
+from ...exceptions import WsError
+from ._user import find_user
+
+
+class Command(BaseCommand):
+    """End a user's sessions everywhere."""
+
+    help = "End a user's sessions on every process and void the user's tokens."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare USER."""
+        parser.add_argument("user")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Disconnect, and say how many connections there were."""
+        user = find_user(options["user"])
+        try:
+            count = disconnect(user)
+        except WsError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"Ended {count} session(s) of {user}.")

@@ -1,0 +1,22 @@
+"""``manage.py ws_online``."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+
+from ... import presence
+
+
+class Command(BaseCommand):
+    """List who is online."""
+
+    help = "List the users who are online: primary key, username."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print one user a line, then the number."""
+        pks = presence.online_users()
+        users: Any = get_user_model()._default_manager.in_bulk(pks)
+        for pk in sorted(pks, key=str):
+            self.stdout.write(f"{pk}\t{users.get(pk, '(deleted)')}")
+        self.stdout.write(f"{len(pks)} online.")

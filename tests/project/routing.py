@@ -1,0 +1,53 @@
+"""Consumers of the test project."""
+
+import time
+
+from channels.db import database_sync_to_async
+from django.urls import path
+
+from bazis_ws_channels.consumers import UserWsConsumer
+from bazis_ws_channels.protocol import BadMessage
+from tests.project.models import User
+
+
+class ProjectConsumer(UserWsConsumer):
+    """A subclass as a project writes it: its own messages, some of which misbehave."""
+
+    open_types = UserWsConsumer.open_types | {"hello"}
+
+    async def client_hello(self, content):
+        """Answer anybody."""
+        await self.send_json({"type": "hello", "user": getattr(self.session, "pk", None)})
+
+    async def client_rename(self, content):
+        """Change the user's first name, in the database."""
+        if not isinstance(content.get("name"), str):
+            raise BadMessage("`name` must be a string.")
+        rename = User.objects.filter(pk=self.session.pk).aupdate
+        await rename(first_name=content["name"])
+        await self.send_json({"type": "renamed", "name": content["name"]})
+
+    async def client_slow_query(self, content):
+        """Keep the thread busy for `seconds`."""
+        await database_sync_to_async(time.sleep)(content["seconds"])
+        await self.send_json({"type": "slow_query_done"})
+
+    async def client_block(self, content):
+        """Block the event loop for `seconds`, as bad project code does."""
+        time.sleep(content["seconds"])
+        await self.send_json({"type": "block_done"})
+
+    async def client_fail(self, content):
+        """Fail."""
+        raise RuntimeError("a bug in project code")
+
+    async def order_shipped(self, event):
+        """Forward an event of the channel layer."""
+        await self.send_json({"type": "order", "number": event["number"]})
+
+    async def order_failed(self, event):
+        """Fail at an event of the channel layer."""
+        raise RuntimeError("a bug in project code")
+
+
+project_urlpatterns = [path("project/", ProjectConsumer.as_asgi())]
