@@ -35,7 +35,7 @@ class OnlineFilter(admin.SimpleListFilter):
         return queryset
 
 
-class UserWsAdminMixin(admin.ModelAdmin):
+class UserWsAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Add to a user admin the column ``online`` and its filter.
 
     ``class MyUserAdmin(UserWsAdminMixin, UserAdmin)``. The column comes last; a `list_display`

@@ -12,9 +12,10 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["submit"]
 
 T = TypeVar("T")
 
@@ -69,9 +70,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_background.forget)
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run `coroutine` on the background loop and return its result.
-
-    The coroutine must have a time limit of its own.
-    """
-    return asyncio.run_coroutine_threadsafe(coroutine, _background.get()).result()
+def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start `coroutine` on the background loop; it must have a time limit of its own."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _background.get())

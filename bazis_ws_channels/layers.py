@@ -184,6 +184,7 @@ class _Shard(RedisSingleShardConnection):
         self._pool: Any = None
         self._outbox: list[tuple[str, bytes, asyncio.Future[None]]] = []
         self._sender: asyncio.Task[None] | None = None
+        self._publisher: Any = None
         self._listener: asyncio.Task[None] | None = None
         self._connection: Any = None  # set while subscriptions can be made
         self._wanted: set[str] = set()
@@ -226,8 +227,7 @@ class _Shard(RedisSingleShardConnection):
         self, batch: list[tuple[str, bytes, asyncio.Future[None]]]
     ) -> list[Exception | None]:
         """Send one PUBLISH for each entry; return what Redis found wrong with each."""
-        pool = self._ensure_pool()
-        connection = await pool.get_connection()
+        connection = await self._ready_publisher()
         try:
             commands = [("PUBLISH", channel, message) for channel, message, _ in batch]
             await connection.send_packed_command(connection.pack_commands(commands))
@@ -239,8 +239,19 @@ class _Shard(RedisSingleShardConnection):
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        finally:
-            await pool.release(connection)
+
+    async def _ready_publisher(self) -> Any:
+        """Return the connection to publish over, made anew if Redis has closed it.
+
+        It is no pool's, for only one task sends, and taking one costs as much as a PUBLISH.
+        """
+        if self._publisher is None:
+            self._publisher = self._ensure_pool().make_connection()
+        connection = self._publisher
+        if connection.is_connected and await _has_unread(connection):
+            await connection.disconnect(nowait=True)
+        await connection.connect()
+        return connection
 
     # --- subscribing ------------------------------------------------------------------------
 
@@ -412,9 +423,9 @@ class _Shard(RedisSingleShardConnection):
         for known in (self._waiters, self._wanted, self._confirmed, self._unconfirmed):
             known.clear()
         self._was_lost = False
-        if self._pool is not None:
-            await self._pool.disconnect()
-            self._pool = None
+        if self._publisher is not None:
+            await self._publisher.disconnect(nowait=True)
+        self._pool = self._publisher = None
 
     def _ensure_pool(self) -> Any:
         if self._pool is None:
@@ -442,6 +453,14 @@ async def _read_reply(connection: Any) -> Any:
         if not connection.is_connected:
             raise
         return error
+
+
+async def _has_unread(connection: Any) -> bool:
+    """Tell whether an idle connection has something to read: the end of it, as a rule."""
+    # redis-py 8 renamed it.
+    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
+    unread: bool = await can_read()
+    return unread
 
 
 def _settle(

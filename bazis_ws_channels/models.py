@@ -112,7 +112,7 @@ class UserWsQuerySet(models.QuerySet[Any]):
 
     def with_presence(self) -> UserWsQuerySet:
         """Read everybody's status in one round trip when the rows are loaded."""
-        clone = self._chain()
+        clone: UserWsQuerySet = self._chain()  # type: ignore[attr-defined]
         clone._with_presence = True
         return clone
 

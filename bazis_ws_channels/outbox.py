@@ -58,7 +58,7 @@ class Outbox:
         """Send what is pending, if the client takes it, then the close frame. Call it once."""
         self._closed = True
         if self._task is not None:
-            await self._finish()
+            await self._finish(self._task)
         await self._send({"type": "websocket.close", "code": code})
 
     def abandon(self) -> None:
@@ -81,13 +81,12 @@ class Outbox:
         self._pending.clear()
         self._on_overflow()
 
-    async def _finish(self) -> None:
+    async def _finish(self, drain: asyncio.Task[None]) -> None:
         """Give the drain a moment to send what is pending."""
-        assert self._task is not None
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
-        await asyncio.wait({self._task}, timeout=1)
-        self._task.cancel()
+        await asyncio.wait({drain}, timeout=1)
+        drain.cancel()
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()

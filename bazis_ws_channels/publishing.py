@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -76,8 +77,8 @@ def publish(users: Iterable[Any], data: Any, *, on_commit: bool = False) -> int:
 
 async def apublish(users: Iterable[Any], data: Any, *, on_commit: bool = False) -> int:
     """Async twin of `publish`."""
-    if not isinstance(users, Sequence | set | frozenset):
-        users = await sync_to_async(list)(users)
+    if not isinstance(users, Sequence | set | frozenset):  # a queryset may ask the database
+        users = await sync_to_async(pks_of)(users)
     pks, messages = _to_users(users, data)
     return await _send_async(pks, messages, on_commit)
 
@@ -134,7 +135,8 @@ async def group_send(messages: Iterable[Message]) -> None:
     try:
         async with asyncio.timeout(conf.BAZIS_WS_PUBLISH_TIMEOUT):
             if len(messages) == 1:
-                return await layer.group_send(*messages[0])
+                await layer.group_send(*messages[0])
+                return
             for start in range(0, len(messages), _ROUND):
                 round_ = messages[start : start + _ROUND]
                 await asyncio.gather(*(layer.group_send(*message) for message in round_))
@@ -153,6 +155,11 @@ def run_sync(name: str, coroutine: Coroutine[Any, Any, T]) -> T:
     Raises:
         SynchronousOnlyOperation: this is an event loop; the message names the twin, `name`.
     """
+    return _start(name, coroutine).result()
+
+
+def _start(name: str, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Start a coroutine from sync code."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -160,10 +167,15 @@ def run_sync(name: str, coroutine: Coroutine[Any, Any, T]) -> T:
     else:
         coroutine.close()
         raise SynchronousOnlyOperation(f"This is async code: use `await {name}(...)`.")
-    if isinstance(get_channel_layer(), InMemoryChannelLayer):
-        # Its queues belong to the server's loop, where async_to_sync runs what it is given.
-        return async_to_sync(_await)(coroutine)
-    return background.run(coroutine)
+    if not isinstance(get_channel_layer(), InMemoryChannelLayer):
+        return background.submit(coroutine)
+    # Its queues belong to the server's loop, where async_to_sync runs what it is given.
+    done: Future[T] = Future()
+    try:
+        done.set_result(async_to_sync(_await)(coroutine))
+    except Exception as error:
+        done.set_exception(error)
+    return done
 
 
 async def _await(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -202,7 +214,12 @@ def _send_sync(name: str, pks: list[Any], messages: list[Message], on_commit: bo
     if on_commit:
         transaction.on_commit(lambda: _send_quietly(messages))
         return 0
-    return run_sync(name, _send(pks, messages))
+    sending = _start(name, group_send(messages))
+    try:
+        # Meanwhile, over a connection of its own: the number must not make publishing slower.
+        return presence.count(pks) if pks else 0
+    finally:
+        sending.result()
 
 
 async def _send_async(pks: list[Any], messages: list[Message], on_commit: bool) -> int:
@@ -217,7 +234,6 @@ async def _send(pks: list[Any], messages: list[Message]) -> int:
     if not pks:
         await group_send(messages)
         return 0
-    # At the same time: the number must not make publishing slower.
     connections, _ = await asyncio.gather(presence.acount(pks), group_send(messages))
     return connections
 

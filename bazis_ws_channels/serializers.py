@@ -13,7 +13,7 @@ from . import presence
 __all__ = ["LastSeenField", "OnlineField", "UserWsSerializerMixin"]
 
 
-class _PresenceField(serializers.Field):
+class _PresenceField(serializers.Field):  # type: ignore[type-arg]
     """A read-only field that reads the presence of everybody in the rendered document at once."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -58,7 +58,7 @@ class LastSeenField(_PresenceField):
         return serializers.DateTimeField().to_representation(last_seen)
 
 
-class UserWsSerializerMixin(serializers.Serializer):
+class UserWsSerializerMixin(serializers.Serializer):  # type: ignore[type-arg]
     """Add ``is_online`` and ``last_seen`` to a serializer of users.
 
     In a `ModelSerializer`, `Meta.fields` names those that it wants.

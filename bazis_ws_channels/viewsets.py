@@ -14,7 +14,7 @@ from .serializers import UserWsSerializerMixin
 __all__ = ["UserWsViewSet"]
 
 
-class UserWsViewSet(viewsets.ReadOnlyModelViewSet):
+class UserWsViewSet(viewsets.ReadOnlyModelViewSet):  # type: ignore[type-arg]
     """Active users: primary key, username, ``is_online`` and ``last_seen``.
 
     Signed-in users only. Subclass it to show other fields (`serializer_class`), other users
@@ -25,7 +25,7 @@ class UserWsViewSet(viewsets.ReadOnlyModelViewSet):
 
     def get_queryset(self) -> Any:
         """Return the users, in a fixed order, so that pages don't overlap."""
-        if self.queryset is not None:
+        if self.queryset is not None:  # type: ignore[arg-type]
             return super().get_queryset()
         model: Any = get_user_model()
         users = model._default_manager.order_by("pk")
@@ -38,7 +38,7 @@ class UserWsViewSet(viewsets.ReadOnlyModelViewSet):
 
 
 @lru_cache
-def _serializer_class(model: Any) -> type[serializers.Serializer]:
+def _serializer_class(model: Any) -> Any:
     names = dict.fromkeys([model._meta.pk.name, model.USERNAME_FIELD, "is_online", "last_seen"])
     meta = type("Meta", (), {"model": model, "fields": list(names)})
     bases = (UserWsSerializerMixin, serializers.ModelSerializer)

@@ -14,7 +14,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..authentication import Identity
 from ..conf import conf
@@ -46,7 +46,7 @@ class Connection(Protocol):
 class Agent:
     """Keeps one event loop's connections in the presence store."""
 
-    _agents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Agent] = (
+    _agents: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Agent]] = (
         weakref.WeakKeyDictionary()
     )
 

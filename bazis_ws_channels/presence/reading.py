@@ -85,22 +85,26 @@ _breaker = _Breaker()
 def _read(verb: str, *args: str) -> Any | None:
     """Ask the store; None where it can't answer and the settings say "offline"."""
     if _breaker.is_open():
-        return _breaker.refuse()
+        _breaker.refuse()
+        return None
     try:
         reply = ask(verb, *args)
     except PresenceUnavailable as error:
-        return _breaker.failed(error)
+        _breaker.failed(error)
+        return None
     _breaker.worked()
     return reply
 
 
 async def _aread(verb: str, *args: str) -> Any | None:
     if _breaker.is_open():
-        return _breaker.refuse()
+        _breaker.refuse()
+        return None
     try:
         reply = await aask(verb, *args)
     except PresenceUnavailable as error:
-        return _breaker.failed(error)
+        _breaker.failed(error)
+        return None
     _breaker.worked()
     return reply
 
