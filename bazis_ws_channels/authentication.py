@@ -21,6 +21,7 @@ __all__ = [
     "Identity",
     "aauthenticate",
     "authenticate",
+    "identify",
     "session_identity",
     "user_from_token",
 ]
@@ -77,12 +78,16 @@ def authenticate(token: str) -> Identity:
         AuthenticationFailed: ``expired_token``, ``invalid_token`` or ``user_not_found``.
         django.db.Error: the database is out of reach.
     """
-    return _identity(tokens.verify(token))
+    return identify(tokens.verify(token))
 
 
 async def aauthenticate(token: str) -> Identity:
-    """Async twin of `authenticate`; a bad token never gets as far as a thread."""
-    return await database_sync_to_async(_identity)(tokens.verify(token))
+    """Async twin of `authenticate`; a bad token never gets as far as a thread, unless the key
+    comes from a callable.
+    """
+    if tokens.key_may_block():
+        return await database_sync_to_async(authenticate)(token)
+    return await database_sync_to_async(identify)(tokens.verify(token))
 
 
 def user_from_token(token: str) -> Any:
@@ -105,7 +110,8 @@ def session_identity(user: Any) -> Identity | None:
     return Identity(user, None, time.monotonic())
 
 
-def _identity(claims: tokens.Claims) -> Identity:
+def identify(claims: tokens.Claims) -> Identity:
+    """Return whose claims these are. Raises as `authenticate`."""
     model: Any = get_user_model()
     field = conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD
     try:

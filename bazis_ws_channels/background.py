@@ -12,10 +12,9 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["submit"]
+__all__ = ["run"]
 
 T = TypeVar("T")
 
@@ -70,6 +69,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_background.forget)
 
 
-def submit(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Start `coroutine` on the background loop; it must have a time limit of its own."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _background.get())
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine`, which must have a time limit of its own, and return its result."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _background.get()).result()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning
@@ -21,6 +23,13 @@ __all__ = ["ALL_CHECKS"]
 
 _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
+#: Zero means none. Elsewhere it would shut everybody out, or keep a task spinning.
+_MAY_BE_ZERO = {
+    "BAZIS_WS_JWT_LEEWAY",
+    "BAZIS_WS_LAST_SEEN_SECONDS",
+    "BAZIS_WS_MAX_WATCHED",
+    "BAZIS_WS_OFFLINE_GRACE_SECONDS",
+}
 
 
 def check_names(**kwargs: Any) -> list[CheckMessage]:
@@ -48,8 +57,12 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
             messages.append(
                 Error(f"{name} = {value!r}: expected {shown}.", hint="", id="bazis_ws.E002")
             )
-        elif isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
-            messages.append(Error(f"{name} = {value!r}: expected 0 or more.", id="bazis_ws.E002"))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            may_be_zero = name in _MAY_BE_ZERO
+            if not (value > 0 or (may_be_zero and value == 0)):
+                lowest = "0 or more" if may_be_zero else "more than 0"
+                message = f"{name} = {value!r}: expected {lowest}."
+                messages.append(Error(message, id="bazis_ws.E002"))
     if not messages and conf.BAZIS_WS_RENEW_SECONDS * 2 > conf.BAZIS_WS_LEASE_SECONDS:
         messages.append(
             Error(
@@ -64,17 +77,24 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
 def check_tokens(**kwargs: Any) -> list[CheckMessage]:
     """Find algorithms and keys that can't verify a token, or that anybody can guess."""
     try:
-        algorithm = tokens.checked_algorithms()[0]
+        algorithms = tokens.checked_algorithms()
     except (ImproperlyConfigured, TypeError) as error:
         return [Error(str(error), hint='For instance "HS256".', id="bazis_ws.E010")]
     try:
         keys = list(_static_keys())
         for key in keys:
-            tokens.construct(key, algorithm)
-    except (ImproperlyConfigured, ImportError) as error:
-        hint = "HS* takes a secret; RS*, PS* and ES* take the PEM of the public key."
+            tokens.construct(key, algorithms)
+    except (ImproperlyConfigured, AttributeError) as error:
+        hint = "HS* takes a secret; RS* and ES* take the PEM of the public key."
         return [Error(str(error), hint=hint, id="bazis_ws.E011")]
-    if algorithm.startswith("HS") and any(_is_weak(key) for key in keys):
+    if conf.BAZIS_WS_JWT_SIGNING_KEY is not None:
+        try:
+            tokens.signing_key(algorithms[0])[1].sign(b"")
+        except Exception as error:  # jose's, cryptography's, or ours
+            hint = "HS* takes a secret; RS* and ES* take the PEM of the private key."
+            message = f"BAZIS_WS_JWT_SIGNING_KEY can't sign: {error}"
+            return [Error(message, hint=hint, id="bazis_ws.E013")]
+    if algorithms[0].startswith("HS") and any(_is_weak(key) for key in keys):
         hint = "Use at least 32 random bytes (RFC 7518, section 3.2), and none from a template."
         message = "Tokens are signed with a secret that can be guessed."
         weak = Warning if settings.DEBUG else Error
@@ -136,7 +156,7 @@ def check_presence(**kwargs: Any) -> list[CheckMessage]:
 def check_daphne(**kwargs: Any) -> list[CheckMessage]:
     """Find daphne missing from INSTALLED_APPS, or with known vulnerabilities."""
     messages: list[CheckMessage] = []
-    if "daphne" not in settings.INSTALLED_APPS:
+    if not apps.is_installed("daphne"):
         message = "daphne is not in INSTALLED_APPS: runserver will not serve WebSockets."
         hint = "Put it first. With another ASGI server, silence this check."
         messages.append(Warning(message, hint=hint, id="bazis_ws.W050"))
@@ -152,11 +172,12 @@ def _fits(value: Any, expected: Any) -> bool:
     origin, args = typing.get_origin(expected), typing.get_args(expected)
     if origin is typing.Literal:
         return value in args
-    if args and origin is not None and getattr(origin, "__name__", "") == "Sequence":
-        items = isinstance(value, list | tuple) and not isinstance(value, str)
-        return items and all(_fits(item, args[0]) for item in value)
-    if args:
+    if origin in (types.UnionType, typing.Union):
         return any(_fits(value, each) for each in args)
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(item, args[0]) for item in value)
+    if origin is not None:
+        return isinstance(value, origin)
     if expected is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if expected is int:
@@ -166,14 +187,11 @@ def _fits(value: Any, expected: Any) -> bool:
 
 def _static_keys() -> Iterator[Any]:
     """Return the keys that are known without a token."""
-    source: Any = conf.BAZIS_WS_JWT_KEY
+    source = tokens.key_source()
     if source is None:
-        yield settings.SECRET_KEY
-    elif isinstance(source, str) and tokens.is_dotted_path(source):
-        import_string(source)
-    elif isinstance(source, Mapping) and "kty" not in source:
-        keys = source.get("keys")
-        yield from keys if isinstance(keys, list | tuple) else source.values()
+        yield from (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    elif isinstance(source, Mapping) and source:
+        yield from tokens.by_kid(source).values() or [None]
     elif not callable(source):
         yield source
 

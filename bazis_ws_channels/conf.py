@@ -25,7 +25,7 @@ class Settings:
 
     @property
     def BAZIS_JWT_SESSION_ALG(self) -> str | Sequence[str]:
-        """Accepted algorithm, or a list of one family (HS*, or RS*/PS*/ES*); the first signs."""
+        """Accepted algorithm, or a list of one family (HS*, or RS*/ES*); the first signs."""
         return getattr(settings, "BAZIS_JWT_SESSION_ALG", "HS256")
 
     @property
@@ -36,8 +36,10 @@ class Settings:
         return getattr(settings, "BAZIS_WS_JWT_KEY", None)
 
     @property
-    def BAZIS_WS_JWT_SIGNING_KEY(self) -> str | bytes | None:
-        """Key that `ws_token` signs with; for HS* the verifying key serves."""
+    def BAZIS_WS_JWT_SIGNING_KEY(self) -> str | bytes | Mapping[str, Any] | None:
+        """Key that `ws_token` signs with, as a string, a PEM, a JWK or `{kid: key}`; for HS*
+        the verifying key serves, the first of several.
+        """
         return getattr(settings, "BAZIS_WS_JWT_SIGNING_KEY", None)
 
     @property

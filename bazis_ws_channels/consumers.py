@@ -12,6 +12,8 @@ from channels.consumer import get_handler_name
 from channels.db import aclose_old_connections
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
 
 from . import protocol
 from .authentication import Identity, aauthenticate
@@ -85,7 +87,8 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         """Accept the connection. Whoever isn't welcome is told why, and then closed: a browser
         can't tell a refused handshake from a broken network.
         """
-        await self.accept(self.scope.get("ws_subprotocol"))
+        offered = self.scope.get("subprotocols") or ()
+        await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
         self._outbox = make_outbox(self.base_send, self._overflowed)
 
     async def _serve(self, receive: Callable[[], Awaitable[Any]]) -> int:
@@ -100,6 +103,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
                 await self._guard(self._receive_frame(event.get("text"), event.get("bytes")))
 
     async def _open(self) -> None:
+        Agent.current().sockets.add(self)
         self.channel_name = await self.channel_layer.new_channel()
         listeners = getattr(self.channel_layer, "reconnect_listeners", None)
         if listeners is not None:
@@ -113,6 +117,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
 
     async def _clean_up(self) -> None:
         self._is_closing = True
+        Agent.current().sockets.discard(self)
         if self._auth_timer is not None:
             self._auth_timer.cancel()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
@@ -229,10 +234,14 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
     async def _end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
         async with self._lock:
-            await self.fail(code, detail, close)
-            await self._leave_locked()
-            if not self._is_closing and self._auth_timer is None:
-                self._await_token()
+            await self._end_locked(code, detail, close)
+
+    async def _end_locked(self, code: str, detail: str, close: int | None = None) -> None:
+        await self.fail(code, detail, close)
+        self.scope["user"] = AnonymousUser()
+        await self._leave_locked()
+        if not self._is_closing and self._auth_timer is None:
+            self._await_token()
 
     async def _leave(self) -> None:
         async with self._lock:
@@ -243,14 +252,15 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         if session is not None:
             await session.close()
 
-    def expire(self, session: Session) -> None:
-        """End `session`, whose token's time has passed."""
+    def expire(self, session: Session, identity: Identity) -> None:
+        """End `session`: the time of `identity`, its token's, has passed."""
         if session is self.session:
-            self._spawn(self._guard(self._expired(session)))
+            self._spawn(self._guard(self._expired(session, identity)))
 
-    async def _expired(self, session: Session) -> None:
-        if session is self.session:
-            await self._end("expired_token", "Token expired")
+    async def _expired(self, session: Session, identity: Identity) -> None:
+        async with self._lock:  # a newer token may be on its way in
+            if session is self.session and session.identity is identity:
+                await self._end_locked("expired_token", "Token expired")
 
     def _await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -290,10 +300,10 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         await handler(message)
 
     async def ws_end(self, event: dict[str, Any]) -> None:
-        """The server ends the user's sessions (`ws_disconnect`)."""
-        session = self.session
-        if session is not None and session.group == event["group"]:
-            await self._end(event["code"], event["detail"], protocol.CLOSE_AUTH)
+        """The server ends the user's sessions, or those of revoked tokens."""
+        async with self._lock:
+            if self.session is not None and self.session.is_ended_by(event):
+                await self._end_locked(event["code"], event["detail"], protocol.CLOSE_AUTH)
 
     # --- what goes out ----------------------------------------------------------------------
 
@@ -339,7 +349,15 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
     def refresh(self) -> None:
         """Look again at who is online, for changes may have been missed."""
         if self.session is not None:
-            self._spawn(self._guard(self.session.watches.refresh()))
+            self._spawn(self._guard(self._refresh()))
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            try:
+                if self.session is not None:
+                    await self.session.watches.refresh()
+            except PresenceUnavailable as error:
+                Agent.current().note_failure(error)  # which asks again when the store is back
 
     async def going_down(self) -> None:
         """Close with 4503, for the server stops, and return once the client is gone."""
@@ -356,7 +374,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
             refused = error.code == "too_many_connections"
             close = protocol.CLOSE_TOO_MUCH if refused else None
             await self._end(error.code, error.detail, close)
-        except (ChannelLayerUnavailable, PresenceUnavailable) as error:
+        except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
             logger.error("%s (%s)", error, self._label())
             await self._fail_internally()
         except Exception:

@@ -212,7 +212,9 @@ class _Shard(RedisSingleShardConnection):
 
     async def _send_outbox(self) -> None:
         while self._outbox:
-            batch, self._outbox = self._outbox, []
+            # Who gave up meanwhile has said so: its message must not follow.
+            batch = [entry for entry in self._outbox if not entry[2].done()]
+            self._outbox = []
             try:
                 errors = await self._send_batch(batch)
             except BaseException as error:
@@ -334,7 +336,8 @@ class _Shard(RedisSingleShardConnection):
             self._failures += 1
             self._disconnected()
             # Up to a second, so that Redis comes back to a fleet of processes bit by bit.
-            await asyncio.sleep(min(1.0, 0.05 * 2**self._failures) * random.uniform(0.5, 1))
+            longest = min(1.0, 0.05 * 2 ** min(self._failures, 10))
+            await asyncio.sleep(longest * random.uniform(0.5, 1))
 
     async def _listen(self) -> None:
         """Connect, subscribe to all that is wanted, and hand out what comes, until an error."""
@@ -383,12 +386,11 @@ class _Shard(RedisSingleShardConnection):
         if self._unconfirmed[channel] > 0:
             return  # of an earlier SUBSCRIBE; an UNSUBSCRIBE and another are on their way
         del self._unconfirmed[channel]
-        if channel not in self._wanted:
-            return
-        self._confirmed.add(channel)
-        waiter = self._waiters.pop(channel, None)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if channel in self._wanted:
+            self._confirmed.add(channel)
+            waiter = self._waiters.pop(channel, None)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
         if self._was_lost and self._confirmed >= self._wanted:
             self._became_ready()
 

@@ -31,9 +31,9 @@ class JWTAuthMiddleware(BaseMiddleware):
     """Authenticate a WebSocket handshake by a JSON Web Token.
 
     Sets ``scope["user"]`` (anonymous without a valid token; an outer `AuthMiddlewareStack`'s
-    user where no token was sent), ``scope["ws_authentication"]`` (an awaitable of the identity,
-    None where nothing was sent; raises what is wrong with the token) and
-    ``scope["ws_subprotocol"]``, the one to answer with. Never refuses: the consumer says why.
+    user where no token was sent) and ``scope["ws_authentication"]`` (an awaitable of the
+    identity, None where nothing was sent; raises what is wrong with the token). Never refuses:
+    the consumer says why.
     """
 
     async def __call__(
@@ -46,12 +46,10 @@ class JWTAuthMiddleware(BaseMiddleware):
         await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS)
         failed = not authentication.done() or authentication.exception() is not None
         identity = None if failed else authentication.result()
-        offered = scope.get("subprotocols") or ()
         scope = {
             **scope,
             "user": identity.user if identity else AnonymousUser(),
             "ws_authentication": authentication,
-            "ws_subprotocol": SUBPROTOCOL if SUBPROTOCOL in offered else None,
         }
         try:
             return await self.inner(scope, receive, send)
@@ -120,6 +118,8 @@ def _is_allowed(origin: str) -> bool:
         host = parts.hostname or ""
         if allowed is None:
             return bool(host) and validate_host(host, _hosts())
+        if isinstance(allowed, str):  # not its characters, of which one may be a "*"
+            allowed = [allowed]
         return any(_matches(origin, parts.scheme, parts.netloc, each) for each in allowed)
     except ValueError:
         return False  # no origin at all, such as "http://["

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from asgiref.typing import ASGISendCallable
+from channels.sessions import InstanceSessionWrapper
 
 from .conf import conf
 
@@ -188,8 +189,11 @@ def make_outbox(send: ASGISendCallable, on_overflow: Close) -> Outbox:
 
 
 def _daphne_protocol(send: Any) -> Any | None:
-    """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by others."""
+    """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by strangers."""
     module = sys.modules.get("daphne.ws_protocol")
+    # Channels' session middleware wraps it, and does nothing to the frames of a WebSocket.
+    while isinstance(wrapper := getattr(send, "__self__", None), InstanceSessionWrapper):
+        send = wrapper.real_send
     if module is None or not isinstance(send, partial) or not send.args:
         return None
     protocol = send.args[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -155,27 +154,23 @@ def run_sync(name: str, coroutine: Coroutine[Any, Any, T]) -> T:
     Raises:
         SynchronousOnlyOperation: this is an event loop; the message names the twin, `name`.
     """
-    return _start(name, coroutine).result()
+    try:
+        _refuse_on_loop(name)
+    except SynchronousOnlyOperation:
+        coroutine.close()
+        raise
+    if isinstance(get_channel_layer(), InMemoryChannelLayer):
+        # Its queues belong to the server's loop, where async_to_sync runs what it is given.
+        return async_to_sync(_await)(coroutine)
+    return background.run(coroutine)
 
 
-def _start(name: str, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-    """Start a coroutine from sync code."""
+def _refuse_on_loop(name: str) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    else:
-        coroutine.close()
-        raise SynchronousOnlyOperation(f"This is async code: use `await {name}(...)`.")
-    if not isinstance(get_channel_layer(), InMemoryChannelLayer):
-        return background.submit(coroutine)
-    # Its queues belong to the server's loop, where async_to_sync runs what it is given.
-    done: Future[T] = Future()
-    try:
-        done.set_result(async_to_sync(_await)(coroutine))
-    except Exception as error:
-        done.set_exception(error)
-    return done
+        return
+    raise SynchronousOnlyOperation(f"This is async code: use `await {name}(...)`.")
 
 
 async def _await(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -214,12 +209,11 @@ def _send_sync(name: str, pks: list[Any], messages: list[Message], on_commit: bo
     if on_commit:
         transaction.on_commit(lambda: _send_quietly(messages))
         return 0
-    sending = _start(name, group_send(messages))
-    try:
-        # Meanwhile, over a connection of its own: the number must not make publishing slower.
-        return presence.count(pks) if pks else 0
-    finally:
-        sending.result()
+    _refuse_on_loop(name)
+    # First count: who gets the message may go at once.
+    connections = presence.count(pks) if pks else 0
+    run_sync(name, group_send(messages))
+    return connections
 
 
 async def _send_async(pks: list[Any], messages: list[Message], on_commit: bool) -> int:
@@ -231,10 +225,8 @@ async def _send_async(pks: list[Any], messages: list[Message], on_commit: bool) 
 
 
 async def _send(pks: list[Any], messages: list[Message]) -> int:
-    if not pks:
-        await group_send(messages)
-        return 0
-    connections, _ = await asyncio.gather(presence.acount(pks), group_send(messages))
+    connections = await presence.acount(pks) if pks else 0
+    await group_send(messages)
     return connections
 
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .authentication import Identity
 from .groups import COMMON_CHANNEL, user_group
@@ -34,6 +34,7 @@ class Session:
         "_held",
         "group",
         "id",
+        "identity",
         "is_live",
         "pk",
         "user",
@@ -42,6 +43,7 @@ class Session:
 
     def __init__(self, consumer: UserWsConsumer, identity: Identity) -> None:
         self.id = secrets.token_hex(8)
+        self.identity = identity
         self.user = identity.user
         self.pk = identity.user.pk
         self.group = user_group(self.pk)
@@ -77,7 +79,7 @@ class Session:
             PresenceUnavailable: Redis is out of reach.
         """
         await Agent.current().connect(self.id, self._consumer, identity)
-        self.user = identity.user
+        self.identity, self.user = identity, identity.user
         self._start(identity)
 
     async def close(self) -> None:
@@ -100,6 +102,20 @@ class Session:
         else:
             self._held.append(frame)
 
+    def is_ended_by(self, event: dict[str, Any]) -> bool:
+        """Tell whether an ``ws.end`` event means this session: all of the user's, those of one
+        token (``jti``), or those of tokens issued before a moment (``before``, in us).
+        """
+        if event["group"] != self.group:
+            return False
+        claims, jti, before = self.identity.claims, event.get("jti"), event.get("before")
+        if jti is not None:
+            return claims is not None and claims.jti == jti
+        if before is not None:
+            issued_us = self.identity.issued_us
+            return claims is not None and (not issued_us or int(issued_us) < before)
+        return True
+
     def _start(self, identity: Identity) -> None:
         """Start, or go on, until the token's end."""
         if self._expiry is not None:
@@ -109,6 +125,7 @@ class Session:
         if identity.expires_at is not None:
             left = max(0.0, identity.expires_at - time.time())
             expires_in = math.floor(left)
-            self._expiry = asyncio.get_running_loop().call_later(left, self._consumer.expire, self)
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(left, self._consumer.expire, self, identity)
         self.is_live = True
         self._consumer.push(subscribed_frame(self.pk, expires_in))

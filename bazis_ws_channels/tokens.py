@@ -1,4 +1,4 @@
-"""JSON Web Tokens: verify, issue, revoke.
+"""JSON Web Tokens: verify and issue (`ending` revokes them).
 
 Verification is python-jose's, fenced in as its documentation does not tell: a list of algorithms
 of one family (RFC 8725, section 3.1), a length limit before parsing, ``exp`` required, and keys
@@ -11,13 +11,12 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
@@ -27,21 +26,18 @@ from jose.backends.base import Key
 from .conf import conf
 from .exceptions import TokenError
 from .identity import pk_of
-from .presence.store import ask
 
 __all__ = [
     "Claims",
     "TokenError",
-    "arevoke_before",
-    "arevoke_token",
     "issue",
-    "revoke_before",
-    "revoke_token",
     "verify",
 ]
 
 #: Year 9999: a later ``exp`` is no date, and never meant as one.
 _LAST_SECOND = 253_402_300_799
+
+_CURVE_BITS = {"ES256": 256, "ES384": 384, "ES512": 521}
 
 #: A key given as the path of a callable; an HS* secret of this shape must be given as bytes.
 _DOTTED_PATH = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)+")
@@ -74,7 +70,10 @@ def verify(token: str) -> Claims:
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
         raise TokenError("invalid_token", "Invalid token")
     algorithms = checked_algorithms()
-    keys = _verifying_keys(_kid(token), algorithms[0])
+    kid, algorithm = _header(token)
+    if algorithm not in algorithms:
+        raise TokenError("invalid_token", "Invalid token")
+    keys = _verifying_keys(kid, [algorithm, *algorithms])
     try:
         claims = jwt.decode(
             token,
@@ -125,45 +124,9 @@ def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
         if setting is not None:
             claims[claim] = setting
     algorithm = checked_algorithms()[0]
-    return jwt.encode(claims, _signing_key(algorithm), algorithm=algorithm)
-
-
-def revoke_before(user: Any, moment: float | None = None) -> None:
-    """Refuse all tokens of `user` that were issued before `moment`, from now on.
-
-    Sessions that are open go on; `UserWsMixin.ws_disconnect` ends them too. A token without
-    ``iat`` counts as issued before.
-
-    Args:
-        moment: seconds since the epoch; now by default.
-
-    Raises:
-        PresenceUnavailable: the store is out of reach.
-    """
-    ask("revoke_before", *_revocation(user, moment))
-
-
-def revoke_token(token: str) -> None:
-    """Refuse this one token from now on, until it would have expired.
-
-    Raises:
-        TokenError: it is not valid, or has no ``jti`` to know it by.
-        PresenceUnavailable: the store is out of reach.
-    """
-    claims = verify(token)
-    if claims.jti is None:
-        raise TokenError("invalid_token", "A token without jti can't be revoked alone.")
-    left = claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY - time.time()
-    ask("revoke_token", claims.jti, max(1, math.ceil(left)))
-
-
-arevoke_before = sync_to_async(revoke_before)
-arevoke_token = sync_to_async(revoke_token)
-
-
-def _revocation(user: Any, moment: float | None) -> tuple[str, int, int]:
-    before = int((time.time() if moment is None else moment) * 1_000_000)
-    return str(pk_of(user)), before, int(conf.BAZIS_WS_REVOCATION_SECONDS)
+    kid, key = signing_key(algorithm)
+    headers = None if kid is None else {"kid": kid}
+    return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
 
 
 def checked_algorithms() -> list[str]:
@@ -176,15 +139,12 @@ def checked_algorithms() -> list[str]:
     algorithms = conf.algorithms
     known = (
         {"HS256", "HS384", "HS512"},
-        {
-            *("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"),
-            *("PS256", "PS384", "PS512"),
-        },
+        {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"},
     )
     if not algorithms or not any(family.issuperset(algorithms) for family in known):
         raise ImproperlyConfigured(
             f"BAZIS_JWT_SESSION_ALG = {conf.BAZIS_JWT_SESSION_ALG!r}: expected algorithms of one"
-            " family, HS256/384/512 or RS/PS/ES256/384/512."
+            " family, HS256/384/512 or RS/ES256/384/512."
         )
     return algorithms
 
@@ -194,41 +154,60 @@ def is_dotted_path(key: str) -> bool:
     return _DOTTED_PATH.fullmatch(key) is not None
 
 
-def _kid(token: str) -> str | None:
-    """Return the key id of a token that nobody has verified yet."""
+def _header(token: str) -> tuple[str | None, Any]:
+    """Return the key id and the algorithm of a token that nobody has verified yet."""
     try:
-        kid = jwt.get_unverified_header(token).get("kid")
+        header = jwt.get_unverified_header(token)
     except (JOSEError, RecursionError, AttributeError):
         raise TokenError("invalid_token", "Invalid token") from None
+    kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise TokenError("invalid_token", "Invalid token")
-    return kid
+    return kid, header.get("alg")
 
 
-def _verifying_keys(kid: str | None, algorithm: str) -> list[Key]:
+def key_may_block() -> bool:
+    """Tell whether finding a key calls code of the project's, which may wait for something."""
+    source = conf.BAZIS_WS_JWT_KEY
+    return callable(source) or (isinstance(source, str) and is_dotted_path(source))
+
+
+def _verifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
     """Return the keys that may have signed a token with this `kid`."""
-    source: Any = conf.BAZIS_WS_JWT_KEY
+    source = key_source()
     if source is None:
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-        return [construct(secret, algorithm) for secret in secrets]
-    if isinstance(source, str) and is_dotted_path(source):
-        source = import_string(source)
+        return [construct(secret, algorithms) for secret in secrets]
     if callable(source):
-        try:
-            source = source(kid)
-        except Exception as error:
-            raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY failed: {error!r}") from error
+        source = _call(source, kid)
         if source is None:
             raise TokenError("invalid_token", "Invalid token")
     elif isinstance(source, Mapping) and "kty" not in source:
         source = _choose(source, kid)
-    return [construct(source, algorithm)]
+    return [construct(source, algorithms)]
+
+
+def key_source() -> Any:
+    """Return ``BAZIS_WS_JWT_KEY``, or what its dotted path names."""
+    source: Any = conf.BAZIS_WS_JWT_KEY
+    if not isinstance(source, str) or not is_dotted_path(source):
+        return source
+    try:
+        return import_string(source)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY = {source!r}: {error}") from error
+
+
+def _call(source: Callable[[str | None], Any], kid: str | None) -> Any:
+    try:
+        return source(kid)
+    except Exception as error:
+        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY failed: {error!r}") from error
 
 
 def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:
-    """Return the key of `kid` from ``{kid: key}`` or a JWK set (RFC 7517, section 5)."""
-    if isinstance(keys.get("keys"), list | tuple):
-        keys = {each.get("kid"): each for each in keys["keys"]}
+    """Return the key of `kid` from ``{kid: key}`` or a JWK set."""
+    keys = by_kid(keys)
     if kid is None and len(keys) == 1:
         return next(iter(keys.values()))
     if kid not in keys:
@@ -236,12 +215,30 @@ def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:
     return keys[kid]
 
 
-def construct(key: Any, algorithm: str) -> Key:
-    """Return jose's key object.
+def by_kid(keys: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return ``{kid: key}``, which a JWK or a JWK set (RFC 7517, section 5) becomes too."""
+    if "kty" in keys:
+        return {keys.get("kid"): keys}
+    if isinstance(keys.get("keys"), list | tuple):
+        return {each.get("kid"): each for each in keys["keys"]}
+    return keys
+
+
+def construct(key: Any, algorithms: Sequence[str]) -> Key:
+    """Return jose's key object for the first of `algorithms` that `key` fits.
 
     Raises:
-        ImproperlyConfigured: it is empty, or no key for this algorithm.
+        ImproperlyConfigured: it is empty, or a key for none of them.
     """
+    for algorithm in algorithms[:-1]:
+        try:
+            return _construct(key, algorithm)
+        except ImproperlyConfigured:
+            continue  # in a list of RS* and ES*, a key is for some of them only
+    return _construct(key, algorithms[-1])
+
+
+def _construct(key: Any, algorithm: str) -> Key:
     if not key:
         raise ImproperlyConfigured("The JWT key is empty: set SECRET_KEY or BAZIS_WS_JWT_KEY.")
     if isinstance(key, Key):
@@ -249,7 +246,7 @@ def construct(key: Any, algorithm: str) -> Key:
     try:
         if isinstance(key, str | bytes):
             return _constructed(key, algorithm)
-        return jwk.construct(key, key.get("alg", algorithm))
+        return _fitting(jwk.construct(key, key.get("alg", algorithm)), algorithm)
     except (JOSEError, ValueError, TypeError, AttributeError) as error:
         raise ImproperlyConfigured(f"The JWT key is no key for {algorithm}: {error}") from error
 
@@ -257,19 +254,35 @@ def construct(key: Any, algorithm: str) -> Key:
 @lru_cache(maxsize=32)
 def _constructed(key: str | bytes, algorithm: str) -> Key:
     """Parse a key once: reading a PEM costs more than checking a signature."""
-    return jwk.construct(key, algorithm)
+    return _fitting(jwk.construct(key, algorithm), algorithm)
 
 
-def _signing_key(algorithm: str) -> Key:
+def _fitting(key: Key, algorithm: str) -> Key:
+    """Return `key`, unless it is of another kind: jose takes it, and then verifies nothing."""
+    curve = getattr(getattr(key, "prepared_key", None), "curve", None)
+    bits = None if curve is None else curve.key_size
+    expected = _CURVE_BITS.get(algorithm)
+    if bits != expected:
+        raise JOSEError(f"expected a curve of {expected} bits, got one of {bits}")
+    return key
+
+
+def signing_key(algorithm: str) -> tuple[str | None, Key]:
+    """Return the key to sign with, and its `kid` if it has one."""
     key: Any = conf.BAZIS_WS_JWT_SIGNING_KEY
+    kid = None
     if key is None and algorithm.startswith("HS"):
-        return _verifying_keys(None, algorithm)[0]
+        key = key_source()
+        key = settings.SECRET_KEY if key is None else key
+        key = _call(key, None) if callable(key) else key
     if key is None:
         raise ImproperlyConfigured(
             f"Tokens are verified by {algorithm}; set BAZIS_WS_JWT_SIGNING_KEY to issue them, or"
             " get them from whoever has the private key."
         )
-    return construct(key, algorithm)
+    if isinstance(key, Mapping) and key:
+        kid, key = next(iter(by_kid(key).items()))
+    return kid, construct(key, [algorithm])
 
 
 def _checked_claims(claims: Mapping[str, Any]) -> Claims:

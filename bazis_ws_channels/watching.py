@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from channels.db import database_sync_to_async
 
@@ -19,6 +19,19 @@ __all__ = ["WatchForbidden", "Watches"]
 
 class WatchForbidden(Exception):
     """The project doesn't allow a watch; `str()` says what to do, for the client's developer."""
+
+
+class _Status(NamedTuple):
+    """What is known of a watched user: since when (us), and whether the client was told."""
+
+    at: float
+    is_online: bool
+    last_seen: str
+    is_shown: bool
+
+
+#: Before the snapshot.
+_UNKNOWN = _Status(-1, False, "", False)
 
 
 class Watches:
@@ -39,8 +52,7 @@ class Watches:
         self._layer = layer
         self._channel = channel
         self._push = push
-        # pk as text -> (moment in us, told online); (-1, None) before the snapshot.
-        self._seen: dict[str, tuple[float, bool | None]] = {}
+        self._seen: dict[str, _Status] = {}  # by pk as text
 
     async def watch(self, user: Any, pks: list[Any]) -> None:
         """Watch `pks`, as `user`, and push a snapshot of each, once.
@@ -58,7 +70,7 @@ class Watches:
         await _ask_project(user, [pk for pk in pks if str(pk) in fresh and pk != user.pk])
         try:
             for text in fresh:
-                self._seen[text] = (-1, None)
+                self._seen[text] = _UNKNOWN
                 await self._layer.group_add(watch_group(text), self._channel)
             await self._snapshot(texts, always=True)
         except BaseException:
@@ -83,24 +95,30 @@ class Watches:
     def changed(self, event: dict[str, Any]) -> None:
         """Push a change that another process told, if it is news to the client."""
         text, at, is_online = event["user"], float(event["at"]), event["is_online"]
-        known_at, known = self._seen.get(text, (float("inf"), None))
-        if known is None or at <= known_at:
-            return  # not watched, the snapshot is on its way, or older than what was told
-        self._seen[text] = (at, is_online)
-        if is_online != known:
-            self._push(presence_frame(pk_from_text(text), is_online, from_us(event["at"])))
+        known = self._seen.get(text)
+        if known is None or at <= known.at:
+            return  # not watched, or older than what is known
+        self._seen[text] = _Status(at, is_online, event["last_seen"], known.is_shown)
+        if known.is_shown and is_online != known.is_online:
+            self._show(text)
 
     async def _snapshot(self, texts: list[str], *, always: bool) -> None:
+        before = dict(self._seen)
         now, *fields = await get_store().acall("told", *texts)
         for text, told, last_seen in zip(texts, fields[::2], fields[1::2], strict=True):
-            if text not in self._seen:
-                continue  # unwatched meanwhile
-            is_online = bool(told)
-            known = self._seen[text][1]
-            self._seen[text] = (float(now), is_online)
-            if always or is_online != known:
-                at = from_us(now if is_online else last_seen)
-                self._push(presence_frame(pk_from_text(text), is_online, at))
+            status = known = self._seen[text]
+            # A change that came meanwhile may be newer than the snapshot. Where none came, the
+            # snapshot is right, even if the store's clock has gone back.
+            if known is before[text] or known.at < float(now):
+                status = _Status(float(now), bool(told), now if told else last_seen, True)
+            self._seen[text] = status._replace(is_shown=True)
+            if always or status.is_online != known.is_online:
+                self._show(text)
+
+    def _show(self, text: str) -> None:
+        status = self._seen[text]
+        pk, last_seen = pk_from_text(text), from_us(status.last_seen)
+        self._push(presence_frame(pk, status.is_online, last_seen))
 
 
 async def _ask_project(user: Any, pks: list[Any]) -> None:

@@ -52,9 +52,15 @@ class Agent:
 
     def __init__(self) -> None:
         self.process = ""
+        #: Open sockets of this loop, with a session or without.
+        self.sockets: set[Connection] = set()
+        #: Sessions: connection id -> pk as text, socket.
         self.connections: dict[str, tuple[str, Connection]] = {}
         self._departed: dict[str, str] = {}
         self._forgotten: dict[str, str] = {}
+        #: The process whose lease was lost, and whether its connections are yet to be restored.
+        self._lost = ""
+        self._must_restore = False
         self._edges = Edges()
         self._task: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -97,7 +103,7 @@ class Agent:
                 await self._take_back(connection_id, pk)
             raise
         if came_online:
-            self._edges.tell(pk, True, at)
+            self._edges.tell(pk, True, at, at)
 
     async def disconnect(self, connection_id: str) -> None:
         """Write that a connection is gone; what can't be written now is, later.
@@ -107,14 +113,15 @@ class Agent:
         pk, _ = self.connections.pop(connection_id, (None, None))
         if pk is None:
             return
-        self._departed[connection_id] = pk
+        # While Redis may not know of the connection, that it is gone must be told all the same.
+        (self._forgotten if self._must_restore else self._departed)[connection_id] = pk
         await self._flush()
 
     async def stop(self) -> None:
         """Close all connections and take them off at once: the server stops."""
         if self._task is not None:
             self._task.cancel()
-        going = [connection.going_down() for _, connection in self.connections.values()]
+        going = [connection.going_down() for connection in self.sockets]
         await asyncio.gather(*going, return_exceptions=True)
         for connection_id, (pk, _) in self.connections.items():
             self._departed[connection_id] = pk
@@ -126,14 +133,15 @@ class Agent:
     async def _connect(self, connection_id: str, pk: str, identity: Identity) -> Any:
         for _ in range(2):
             await self._ensure_registered()
+            process = self.process  # another connection may find the loss first, and recover
             reply = await get_store().acall(
                 "connect",
-                *(self.process, connection_id, pk, conf.BAZIS_WS_MAX_CONNECTIONS),
+                *(process, connection_id, pk, conf.BAZIS_WS_MAX_CONNECTIONS),
                 *(identity.issued_us, identity.jti, identity.age_us),
             )
             if reply[0] != "lost":
                 return reply
-            await self._recover(self.process)
+            await self._recover(process)
         raise PresenceUnavailable("The presence store forgets this process again and again.")
 
     async def _take_back(self, connection_id: str, pk: str) -> None:
@@ -158,7 +166,7 @@ class Agent:
                     for connection_id in batch:
                         departed.pop(connection_id, None)
         except PresenceUnavailable as error:
-            self._note_failure(error)
+            self.note_failure(error)
 
     async def _write_batch(self, batch: dict[str, str], forgotten: bool) -> None:
         grace = conf.BAZIS_WS_OFFLINE_GRACE_SECONDS
@@ -166,8 +174,8 @@ class Agent:
         grace += conf.BAZIS_WS_LEASE_SECONDS if forgotten else 0
         left = await get_store().acall(
             "disconnect",
-            *(self.process, _us(grace), _us(conf.BAZIS_WS_LAST_SEEN_SECONDS), int(forgotten)),
-            *_flat(batch.items()),
+            *(self.process, _us(grace), _us(conf.BAZIS_WS_LAST_SEEN_SECONDS)),
+            *(self._lost if forgotten else "", *_flat(batch.items())),
         )
         if left:
             self._sweep_in(grace)
@@ -195,19 +203,27 @@ class Agent:
             if self.process != lost:
                 return
             await self._register()
+            self._lost, self._must_restore = lost, True
             # Departures that Redis never heard of: nobody else can tell them.
             self._forgotten.update(self._departed)
             self._departed.clear()
         logger.warning("The presence lease was lost; writing the connections again.")
+        await self._restore()
+
+    async def _restore(self) -> None:
+        """Write what was lost; where that fails, the periodic task tries again."""
         known = [(connection_id, pk) for connection_id, (pk, _) in self.connections.items()]
         for start in range(0, len(known), _BATCH):
             batch = [pair for pair in known[start : start + _BATCH] if pair[0] in self.connections]
-            at, came_online = await get_store().acall("restore", self.process, lost, *_flat(batch))
+            at, came_online = await get_store().acall(
+                "restore", self.process, self._lost, *_flat(batch)
+            )
             for pk in came_online:
-                self._edges.tell(pk, True, at)
+                self._edges.tell(pk, True, at, at)
             # Who went meanwhile was taken off before this wrote it: take it off again.
             gone = [pair for pair in batch if pair[0] not in self.connections]
             self._departed.update(gone)
+        self._must_restore = False
         self.refresh()
 
     async def _release(self) -> bool:
@@ -221,7 +237,7 @@ class Agent:
                 try:
                     await get_store().acall("release", process)
                 except PresenceUnavailable as error:
-                    self._note_failure(error)  # the lease ends by itself; a peer buries the rest
+                    self.note_failure(error)  # the lease ends by itself; a peer buries the rest
             return True
 
     def refresh(self) -> None:
@@ -238,9 +254,10 @@ class Agent:
                 try:
                     await self._tick()
                 except PresenceUnavailable as error:
-                    self._note_failure(error)
+                    self.note_failure(error)
                 except Exception:
                     logger.exception("The presence task failed; it goes on.")
+                    self._next_sweep = time.monotonic() + conf.BAZIS_WS_RENEW_SECONDS
             await self._edges.drain()
             if await self._release():
                 return
@@ -251,7 +268,10 @@ class Agent:
     async def _sleep(self) -> None:
         # Never longer than the period, which the promises of presence are made of.
         seconds = conf.BAZIS_WS_RENEW_SECONDS * random.uniform(0.9, 1.0)
-        seconds = max(0.0, min(seconds, self._next_sweep - time.monotonic()))
+        if self._failed:
+            seconds /= 5  # the lease goes on running out; whatever is due waits as long
+        else:
+            seconds = max(0.0, min(seconds, self._next_sweep - time.monotonic()))
         self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -261,24 +281,28 @@ class Agent:
 
     async def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._renewed_at >= 0.75 * conf.BAZIS_WS_RENEW_SECONDS:
+        if self._failed or now - self._renewed_at >= 0.75 * conf.BAZIS_WS_RENEW_SECONDS:
             await self._renew()
+        if self._must_restore:
+            await self._restore()
         if self._departed or self._forgotten:
             await self._flush()
         if time.monotonic() >= self._next_sweep:
             await self._sweep()
-        if self._failed:
-            self._failed = False
-            logger.info("The presence store is back.")
 
     async def _renew(self) -> None:
-        started_at = time.monotonic()
-        peers = await get_store().acall("renew", self.process, _lease_ms())
-        if started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
-            self._unbroken_since = started_at
+        started_at, process = time.monotonic(), self.process
+        peers = await get_store().acall("renew", process, _lease_ms())
+        if self._failed or started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+            self._unbroken_since = started_at  # peers could not renew either
         self._renewed_at = started_at
+        was_failed, self._failed = self._failed, False
+        if was_failed:
+            logger.info("The presence store is back.")
         if peers is None:
-            return await self._recover(self.process)
+            return await self._recover(process)
+        if was_failed:
+            self.refresh()
         if peers == "peers" and not self._has_peers:
             self._has_peers = True
             self._next_sweep = 0.0
@@ -291,14 +315,13 @@ class Agent:
             at, more, next_due, peers, went_offline = await get_store().acall(
                 "sweep", self.process, _BATCH, int(may_bury)
             )
-            for pk in went_offline:
-                self._edges.tell(pk, False, at)
+            for pk, last_seen in zip(went_offline[::2], went_offline[1::2], strict=True):
+                self._edges.tell(pk, False, at, last_seen)
             if not more:
                 break
         self._has_peers = bool(peers)
         period = conf.BAZIS_WS_RENEW_SECONDS if peers else _LONELY_SWEEP_SECONDS
-        # A little less than the period, so that a tick of the jittered task is never too early.
-        self._next_sweep = time.monotonic() + 0.75 * period
+        self._next_sweep = time.monotonic() + random.uniform(0.9, 1.0) * period
         if not may_bury:
             guarded_until = self._unbroken_since + conf.BAZIS_WS_LEASE_SECONDS
             self._next_sweep = min(self._next_sweep, guarded_until + 0.05)
@@ -314,7 +337,8 @@ class Agent:
             self._next_sweep = due
             self._wake.set()
 
-    def _note_failure(self, error: PresenceUnavailable) -> None:
+    def note_failure(self, error: PresenceUnavailable) -> None:
+        """Log that the store is out of reach, once; connections look again when it is back."""
         if not self._failed:
             logger.error("%s Connections stay open; presence is written when it is back.", error)
         self._failed = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
+from channels.db import aclose_old_connections
 from django.contrib.auth import get_user_model
 from django.utils.functional import SimpleLazyObject
 
@@ -21,16 +22,27 @@ __all__ = ["Edges"]
 logger = logging.getLogger("bazis_ws_channels")
 
 
+class _Edge(NamedTuple):
+    """A change of a user's online status; times in microseconds since the epoch, as text."""
+
+    user: str
+    is_online: bool
+    at: str
+    last_seen: str
+
+
 class Edges:
     """Tells edges one after another, so that a slow receiver delays no connection."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, bool, str]] = []
+        self._waiting: list[_Edge] = []
         self._task: asyncio.Task[None] | None = None
 
-    def tell(self, pk: str, is_online: bool, at: str) -> None:
-        """Tell that the user came online or went offline, `at` microseconds since the epoch."""
-        self._waiting.append((pk, is_online, at))
+    def tell(self, pk: str, is_online: bool, at: str, last_seen: str) -> None:
+        """Tell that the user came online or went offline: when that was told, and when the user
+        was last there, in microseconds since the epoch.
+        """
+        self._waiting.append(_Edge(pk, is_online, at, last_seen))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._tell_all())
 
@@ -44,16 +56,18 @@ class Edges:
             edges, self._waiting = self._waiting, []
             await _push(edges)
             for edge in edges:
-                await _signal(*edge)
+                try:
+                    await _signal(edge)
+                except Exception:
+                    logger.exception("Telling receivers about user %s failed.", edge.user)
 
 
-async def _push(edges: list[tuple[str, bool, str]]) -> None:
+async def _push(edges: list[_Edge]) -> None:
     """Push the changes to those who watch, together."""
     messages = []
-    for pk, is_online, at in edges:
-        group = watch_group(pk)
-        event = {"type": "ws.presence", "user": pk, "is_online": is_online, "at": at}
-        messages.append((group, {**event, "group": group}))
+    for edge in edges:
+        group = watch_group(edge.user)
+        messages.append((group, {"type": "ws.presence", "group": group, **edge._asdict()}))
     try:
         await publishing.group_send(messages)
     except PublishError as error:
@@ -61,14 +75,12 @@ async def _push(edges: list[tuple[str, bool, str]]) -> None:
         logger.warning("Changes of the online status could not be pushed: %s", error)
 
 
-async def _signal(pk: str, is_online: bool, at: str) -> None:
+async def _signal(edge: _Edge) -> None:
     model: Any = get_user_model()
-    user_id = pk_from_text(pk)
-    signal = user_online if is_online else user_offline
+    signal = user_online if edge.is_online else user_offline
     if not signal.receivers:
         return
+    user_id, at = pk_from_text(edge.user), from_us(edge.at)
     user = SimpleLazyObject(lambda: model._default_manager.get(pk=user_id))
-    results = await signal.asend_robust(sender=model, user_id=user_id, user=user, at=from_us(at))
-    for receiver, result in results:
-        if isinstance(result, Exception):
-            logger.error("%r failed.", receiver, exc_info=result)
+    await aclose_old_connections()  # receivers may use the database
+    await signal.asend_robust(sender=model, user_id=user_id, user=user, at=at)  # logs by itself

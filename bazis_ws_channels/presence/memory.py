@@ -86,7 +86,8 @@ class MemoryStore:
         now, edges, more = self._now(), [], 0
         left = int(batch)
         dead = [other for other in self._processes if not self._alive(other)]
-        for other in dead if may_bury == "1" else ():
+        for other in dead if may_bury == "1" and self._alive(process) else ():
+            self._buried.add(other)
             taken = list(self._processes[other].records.items())[:left]
             left -= len(taken)
             edges += [pk for conn, pk in taken if self._bury(other, conn, pk)]
@@ -94,16 +95,16 @@ class MemoryStore:
                 more = 1
             else:
                 del self._processes[other]
-                self._buried.add(other)
         due = sorted((at, pk) for pk, at in self._leaving.items() if at <= now)
         for _, pk in due:
             del self._leaving[pk]
             edges.append(pk)
+        told = [part for pk in edges for part in (pk, str(self._seen.get(pk, now)))]
         next_due = str(min(self._leaving.values())) if self._leaving else ""
         peers = any(other != process and self._alive(other) for other in self._processes)
         if process in self._processes:
             self._processes[process].peers = "peers" if peers else "alone"
-        return [str(now), more, next_due, int(peers), edges]
+        return [str(now), more, next_due, int(peers), told]
 
     def _bury(self, process: str, conn: str, pk: str) -> bool:
         """Take a dead process's connection off; True if its user has no other."""
@@ -134,8 +135,9 @@ class MemoryStore:
         self._seen[pk] = now
         return ["ok", int(came_online), str(now)]
 
-    def _disconnect_(self, process: str, grace: str, keep: str, forgotten: str, *pairs: str) -> int:
+    def _disconnect_(self, process: str, grace: str, keep: str, lost: str, *pairs: str) -> int:
         now, left = self._now(), 0
+        forgotten = lost != "" and lost not in self._buried
         for conn, pk in _pairs(pairs):
             held = self._sessions.get(pk, {}).get(conn) == process
             if held:
@@ -143,7 +145,7 @@ class MemoryStore:
                 self._seen[pk] = now
             if process in self._processes:
                 self._processes[process].records.pop(conn, None)
-            if (held or forgotten == "1") and pk not in self._sessions:
+            if (held or forgotten) and pk not in self._sessions:
                 self._online.discard(pk)
                 self._leaving[pk] = now + int(grace)
                 left = 1
@@ -195,8 +197,9 @@ class MemoryStore:
 
     def _revoke_before_(self, pk: str, before: str, ttl_seconds: str) -> int:
         now = self._now()
-        latest = max(int(before), self._revoked.get(pk, (0, 0, 0))[0])
-        self._revoked[pk] = (latest, now, now + int(ttl_seconds) * 1_000_000)
+        latest, _, until = self._revoked.get(pk, (0, 0, 0))
+        until = max(until, now + int(ttl_seconds) * 1_000_000)
+        self._revoked[pk] = (max(int(before), latest), now, until)
         return 1
 
     def _revoke_token_(self, jti: str, ttl_seconds: str) -> int:

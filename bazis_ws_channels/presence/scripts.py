@@ -127,10 +127,13 @@ redis.call('ZADD', SEEN, us(now), pk)
 return {'ok', (added and not back) and 1 or 0, us(now)}
 """
 
-# process, grace_us, keep_us, 1 if Redis may have forgotten the record, connection, pk, ...
+# process, grace_us, keep_us, lost process or '', connection, pk, ...
 # -> 1 if anybody's last connection went
+# Of what a lost process held nobody may know any more: it counts as gone, unless a peer has
+# buried the process, and so told.
 _DISCONNECT = """
-local process, grace, keep, forgotten = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local process, grace, keep, lost = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local forgotten = lost ~= '' and redis.call('SISMEMBER', BURIED, lost) == 0
 local now, left = clock(), 0
 for i = 6, #ARGV, 2 do
   local conn, pk = ARGV[i], ARGV[i + 1]
@@ -151,40 +154,52 @@ return left
 """
 
 # process, batch, 1 if it may bury
-# -> {now, 1 if there is more to do, next due (us) or '', 1 if it has peers, pks told offline...}
-# Burying: take a dead process's connections off, `batch` at a time, then the process itself.
+# -> {now, 1 if there is more to do, next due (us) or '', 1 if it has peers,
+#     {pk told offline, last seen (us), ...}}
+# Burying: take a dead process's connections off, `batch` at a time, then the process itself. It
+# counts as buried from the first of them on: whoever is restored meanwhile was told offline.
 _SWEEP = """
 local process, batch, may_bury = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local now, more, peers, edges = clock(), 0, 0, {}
 local left = batch
-for _, other in ipairs(redis.call('SMEMBERS', PROCESSES)) do
-  if other ~= process and alive(other) then peers = 1 end
-  if may_bury and left > 0 and not alive(other) then
-    local taken = redis.call('HSCAN', records(other), 0, 'COUNT', left)[2]
-    for i = 1, #taken, 2 do
-      local conn, pk = taken[i], taken[i + 1]
-      left = left - 1
-      redis.call('HDEL', records(other), conn)
-      if redis.call('HGET', session(pk), conn) == other then
-        redis.call('HDEL', session(pk), conn)
-        if redis.call('EXISTS', session(pk)) == 0 and redis.call('SREM', ONLINE, pk) == 1 then
-          redis.call('ZADD', SEEN, us(now), pk)
-          edges[#edges + 1] = pk
-        end
-      end
-    end
-    if redis.call('EXISTS', records(other)) == 0 then
-      redis.call('SREM', PROCESSES, other)
-      redis.call('SADD', BURIED, other)
-      redis.call('EXPIRE', BURIED, 3600)
-    else more = 1 end
+local function tell(pk)
+  edges[#edges + 1] = pk
+  edges[#edges + 1] = redis.call('ZSCORE', SEEN, pk) or us(now)
+end
+local function take_off(other, conn, pk)
+  redis.call('HDEL', records(other), conn)
+  if redis.call('HGET', session(pk), conn) ~= other then return end
+  redis.call('HDEL', session(pk), conn)
+  if redis.call('EXISTS', session(pk)) == 0 and redis.call('SREM', ONLINE, pk) == 1 then
+    redis.call('ZADD', SEEN, us(now), pk)
+    tell(pk)
   end
+end
+local function bury(other)
+  redis.call('SADD', BURIED, other)
+  redis.call('EXPIRE', BURIED, 3600)
+  local cursor = '0'
+  -- A scan from the start may find nothing in a hash that others have thinned out: go on.
+  repeat
+    if left <= 0 then more = 1 return end
+    local page = redis.call('HSCAN', records(other), cursor, 'COUNT', left)
+    cursor = page[1]
+    for i = 1, #page[2], 2 do take_off(other, page[2][i], page[2][i + 1]) end
+    left = left - #page[2] / 2
+  until cursor == '0'
+  redis.call('SREM', PROCESSES, other)
+end
+may_bury = may_bury and alive(process)
+for _, other in ipairs(redis.call('SMEMBERS', PROCESSES)) do
+  if alive(other) then
+    if other ~= process then peers = 1 end
+  elseif may_bury then bury(other) end
 end
 local due, next_due = redis.call('ZRANGE', LEAVING, 0, batch, 'WITHSCORES'), ''
 for i = 1, #due, 2 do
   if tonumber(due[i + 1]) > now then next_due = due[i + 1] break end
   redis.call('ZREM', LEAVING, due[i])
-  edges[#edges + 1] = due[i]
+  tell(due[i])
 end
 if next_due == '' and #due > 2 * batch then more = 1 end
 redis.call('SET', lease(process), peers == 1 and 'peers' or 'alone', 'XX', 'KEEPTTL')
@@ -259,7 +274,7 @@ if not before or tonumber(before) < tonumber(ARGV[3]) then
   redis.call('HSET', key, 'before', ARGV[3])
 end
 redis.call('HSET', key, 'at', us(clock()))
-redis.call('EXPIRE', key, ARGV[4])
+if redis.call('TTL', key) < tonumber(ARGV[4]) then redis.call('EXPIRE', key, ARGV[4]) end
 return 1
 """
 

@@ -1,4 +1,4 @@
-"""The test project's app; its tables are made without migrations."""
+"""The test project's app."""
 
 from django.apps import AppConfig
 

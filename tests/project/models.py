@@ -38,3 +38,10 @@ class Post(models.Model):
     author = models.ForeignKey(User, models.CASCADE, related_name="posts")
     readers = models.ManyToManyField(User, related_name="read_posts")
     title = models.CharField(max_length=50)
+
+
+class Staff(User):
+    """The same users, seen through a proxy model: its signals have another sender."""
+
+    class Meta:
+        proxy = True
