@@ -1,0 +1,29 @@
+"""The package's consumer, which also hands over what was saved while the user was away."""
+
+import logging
+
+from channels.db import database_sync_to_async
+from django.db import Error
+
+from bazis_ws_channels.consumers import UserWsConsumer
+
+from .delivery import deliver_waiting
+
+__all__ = ["ChatConsumer"]
+
+log = logging.getLogger(__name__)
+
+
+class ChatConsumer(UserWsConsumer):
+    """Deliver saved messages at every beginning of a session.
+
+    Not the `user_online` signal: it tells of a change, and who comes back within the grace (a
+    reload) has never been offline to it, but may have missed a message all the same.
+    """
+
+    async def session_started(self) -> None:
+        user = self.scope["user"]
+        try:
+            await database_sync_to_async(deliver_waiting)(user)
+        except Error:
+            log.exception("saved messages of user %s stay where they are", user.pk)

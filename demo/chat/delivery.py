@@ -1,0 +1,69 @@
+"""Get every chat message to its recipient: now, or when the recipient comes back.
+
+A message is written before it is published, so nothing is lost. Whoever publishes it *claims* it
+first, so nothing comes twice. What reached nobody is released again; a session that opened in
+between found it claimed and passed it by, so the one who releases looks once more.
+"""
+
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from bazis_ws_channels.exceptions import PublishError
+
+from .models import ChatMessage
+
+__all__ = ["deliver_waiting", "send"]
+
+log = logging.getLogger(__name__)
+
+#: How often one message is tried while its recipient comes and goes.
+ATTEMPTS = 3
+
+
+def send(sender: Any, recipient: Any, text: str) -> bool:
+    """Keep a message and deliver it if possible; False: it waits for the next sign-in."""
+    message = ChatMessage.objects.create(
+        sender=sender, recipient=recipient, text=text, claimed_at=timezone.now()
+    )
+    if not deliver_waiting(recipient):
+        _release(message)  # in the order in which they were written
+        return False
+    return _deliver(message)
+
+
+def deliver_waiting(user: Any) -> bool:
+    """Deliver what was saved for `user`; False: nobody is there to take it."""
+    waiting = ChatMessage.objects.waiting_for(user).select_related("sender", "recipient")
+    for message in waiting:
+        if ChatMessage.objects.claim(user, message.pk) and not _deliver(message):
+            return False
+    return True
+
+
+def _deliver(message: ChatMessage) -> bool:
+    """Publish a message that this process has claimed."""
+    for _ in range(ATTEMPTS):
+        if _publish(message):
+            ChatMessage.objects.filter(pk=message.pk).update(delivered_at=timezone.now())
+            return True
+        _release(message)
+        if not message.recipient.is_online:
+            return False
+        if not ChatMessage.objects.claim(message.recipient, message.pk):
+            return True  # the session that has just opened took it
+    _release(message)
+    return False
+
+
+def _publish(message: ChatMessage) -> bool:
+    try:
+        return message.recipient.ws_publish(message.as_event()) > 0
+    except PublishError as error:
+        log.warning("chat message %s saved for later: %s", message.pk, error)
+        return False
+
+
+def _release(message: ChatMessage) -> None:
+    ChatMessage.objects.filter(pk=message.pk, delivered_at=None).update(claimed_at=None)

@@ -1,0 +1,14 @@
+"""What chat and announcements take; texts are any Unicode that JSON and databases hold."""
+
+from rest_framework import serializers
+
+__all__ = ["AnnouncementSerializer", "ChatSerializer"]
+
+
+class ChatSerializer(serializers.Serializer):
+    recipient_id = serializers.IntegerField()
+    message = serializers.CharField(max_length=4000)
+
+
+class AnnouncementSerializer(serializers.Serializer):
+    message = serializers.CharField(max_length=1000)

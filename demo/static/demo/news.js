@@ -1,0 +1,40 @@
+/** Announcements to everybody. */
+
+import { byId, make, timeOf, toast } from "./dom.js";
+import { api } from "./session.js";
+
+const SHOWN = 20;
+
+export class News {
+  /** @param {{is_staff: boolean}} me */
+  constructor(me) {
+    byId("news").replaceChildren();
+    byId("news-empty").hidden = false;
+    byId("news-form").hidden = !me.is_staff;
+    byId("news-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#announce(byId("news-text"));
+    };
+  }
+
+  /** @param {any} message */
+  receive({ message }) {
+    const text = make("p", { className: "text", textContent: message, dir: "auto" });
+    const at = new Date().toISOString();
+    const time = make("time", { dateTime: at, textContent: timeOf(at) });
+    byId("news").prepend(make("li", {}, text, make("p", { className: "foot" }, time)));
+    byId("news-empty").hidden = true;
+    while (byId("news").children.length > SHOWN) byId("news").lastElementChild.remove();
+  }
+
+  async #announce(input) {
+    const message = input.value.trim();
+    if (!message) return;
+    try {
+      await api("broadcast/", { body: { message } });
+      input.value = "";
+    } catch (error) {
+      toast(`Not announced: ${error.message}`);
+    }
+  }
+}

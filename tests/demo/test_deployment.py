@@ -1,0 +1,99 @@
+"""The demo without its command: daphnes side by side, and servers that go away."""
+
+import pytest
+
+from tests.demo.people import Socket, call, id_of, token_of, until
+
+
+@pytest.fixture(scope="module")
+def servers(deployment):
+    """Two processes, one Redis, one database."""
+    return deployment.daphne(), deployment.daphne()
+
+
+def send(server, token, pk, text):
+    return call(server, "chat/send/", {"recipient_id": pk, "message": text}, token)
+
+
+def test_processes_are_one_place(servers):
+    """Chat, presence and announcements cross from one to the other."""
+    first, second = servers
+    alice, bob, admin = (token_of(first, name) for name in ("alice", "bob", "admin"))
+    pk = id_of(first, "bob", alice)
+    with Socket(second, bob) as socket, Socket(first, bob) as other:
+        assert send(first, alice, pk, "hello") == (200, {"status": "sent"})
+        for each in (socket, other):
+            assert each.data()["message"] == "hello"
+        assert call(first, f"users/user/{pk}/", token=alice)[1]["data"]["attributes"]["is_online"]
+        assert call(first, "broadcast/", {"message": "Lunch"}, admin)[0] == 200
+        assert socket.data() == {"type": "broadcast", "message": "Lunch"}
+
+
+def test_presence_is_told_across_processes(servers):
+    """To those who watch."""
+    first, second = servers
+    alice, carol = token_of(first, "alice"), token_of(second, "carol")
+    pk = id_of(first, "carol", alice)
+    with Socket(first, alice) as socket:
+        socket.send({"type": "watch", "users": [pk]})
+        assert socket.receive("presence")["is_online"] is False
+        with Socket(second, carol):
+            message = socket.receive("presence")
+            assert (message["user"], message["is_online"]) == (pk, True)
+        assert socket.receive("presence")["is_online"] is False
+
+
+def test_a_page_of_users_costs_one_round_trip(servers, deployment):
+    """However many users are on it."""
+    import redis
+
+    client = redis.Redis.from_url(deployment.env["REDIS_URL"])
+    token = token_of(servers[0], "alice")
+    call(servers[0], "users/user/", token=token)  # connections and scripts are there after this
+
+    def scripts():
+        stats = client.info("commandstats")
+        return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+
+    def cost(path):
+        before = scripts()
+        assert call(servers[0], path, token=token)[0] == 200
+        return scripts() - before
+
+    # Both also ask once whether the token was revoked; processes renew their leases meanwhile.
+    costs = [(cost("users/user/"), cost("me/")) for _ in range(5)]
+    assert min(page - me for page, me in costs) == 1
+
+
+def test_without_redis_chat_is_saved(deployment, servers):
+    """And delivered once Redis is back and the recipient signs in."""
+    first, second = servers
+    alice, bob = token_of(first, "alice"), token_of(first, "bob")
+    admin = token_of(first, "admin")
+    pk = id_of(first, "bob", alice)
+    deployment.stop_redis()
+    try:
+        for number in range(2):
+            assert send(first, alice, pk, f"saved {number}") == (200, {"status": "saved_offline"})
+        status, document = call(first, "users/user/", token=alice)
+        assert status == 200
+        assert not any(each["attributes"]["is_online"] for each in document["data"])
+        assert call(first, "broadcast/", {"message": "x"}, admin)[0] == 503
+        assert call(first, "tasks/", {}, alice)[0] == 503
+        assert call(first, "token/", {"username": "alice", "password": "demo"})[0] == 200
+    finally:
+        deployment.start_redis()
+
+    def saved():
+        with Socket(second, bob) as socket:
+            return [socket.data()["message"] for _ in range(2)]
+
+    def is_live():
+        try:
+            with Socket(second, alice):
+                return True
+        except Exception:
+            return False
+
+    until(is_live)
+    assert saved() == ["saved 0", "saved 1"]
