@@ -1,0 +1,1 @@
+"""Measure the package beside a stock Channels project and beside the floor of one process."""
