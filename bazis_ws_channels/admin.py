@@ -49,7 +49,8 @@ class UserWsAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         """Return the filters with ours."""
-        return (*super().get_list_filter(request), OnlineFilter)
+        filters = super().get_list_filter(request)
+        return filters if OnlineFilter in filters else (*filters, OnlineFilter)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Return the page, with the presence of all its users read at once."""

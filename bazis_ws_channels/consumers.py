@@ -59,6 +59,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
     _tasks: set[asyncio.Task[Any]]
     _gone: asyncio.Future[None]
     _is_closing = False
+    _is_dispatching = False
     _rate_misses = 0
     _bad_messages = 0
 
@@ -107,7 +108,10 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         self.channel_name = await self.channel_layer.new_channel()
         listeners = getattr(self.channel_layer, "reconnect_listeners", None)
         if listeners is not None:
-            listeners.add(Agent.current().refresh)
+            listeners.add(Agent.current().messages_missed)
+        take_directly = getattr(self.channel_layer, "receive_directly", None)
+        if take_directly is not None:
+            take_directly(self.channel_name, self._take)
         self._spawn(self._guard(self._deliver()))
         pending = self.scope.get("ws_authentication")
         if pending is not None:
@@ -226,10 +230,19 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
                 await self._leave_locked()
                 self.session = Session(self, identity)
                 await self.session.open(identity)
+                self._spawn(self._guard(self.session_started()))
             self.scope["user"] = identity.user
             if self._auth_timer is not None:
                 self._auth_timer.cancel()
                 self._auth_timer = None
+
+    async def session_started(self) -> None:
+        """Do what a project wants done at each beginning of a session, not at its renewals.
+
+        For instance, deliver what was saved while the user was away. Nothing waits for it; it
+        ends with the connection. The signal `user_online` is no substitute: who comes back
+        within the grace never went offline.
+        """
 
     async def _end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
@@ -280,16 +293,29 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         receive, name = self.channel_layer.receive, self.channel_name
         while True:
             event = await receive(name)
-            kind = event["type"]
-            if kind == "ws.push":
-                session = self.session
-                if session is not None:
-                    session.deliver(event["group"], event["text"])
-            elif kind == "ws.presence":
-                if self.session is not None:
-                    self.session.watches.changed(event)
-            else:
+            if not self._take(event):
+                self._is_dispatching = True
                 await self._guard(self.dispatch(event))
+                self._is_dispatching = False
+
+    def _take(self, event: dict[str, Any]) -> bool:
+        """Deliver an event that needs no waiting; False for others, and while one is waited for,
+        so that nothing overtakes.
+        """
+        kind, session = event["type"], self.session
+        if self._is_dispatching or kind not in ("ws.push", "ws.presence"):
+            return False
+        try:
+            if session is None:
+                pass
+            elif kind == "ws.push":
+                session.deliver(event["group"], event["text"])
+            else:
+                session.watches.changed(event)
+        except Exception:
+            logger.exception("A delivery failed (%s)", self._label())
+            self._spawn(self._fail_internally())
+        return True
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the method for an event of the channel layer, as any consumer does."""
@@ -323,6 +349,10 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         if close:
             await self.close(None if close is True else close)
 
+    async def send_json(self, content: Any, close: Any = False) -> None:
+        """Encode `content` and send it; channels' own would go around this class's `send`."""
+        await self.send(text_data=await self.encode_json(content), close=close)
+
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection; the reason stays here, for daphne can't send one."""
         await self._close(1000 if code is None else code)
@@ -346,16 +376,16 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
 
     # --- what the presence agent asks -------------------------------------------------------
 
-    def refresh(self) -> None:
+    def refresh(self, *, is_settled: bool) -> None:
         """Look again at who is online, for changes may have been missed."""
         if self.session is not None:
-            self._spawn(self._guard(self._refresh()))
+            self._spawn(self._guard(self._refresh(is_settled)))
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, is_settled: bool) -> None:
         async with self._lock:
             try:
                 if self.session is not None:
-                    await self.session.watches.refresh()
+                    await self.session.watches.refresh(may_be_offline=is_settled)
             except PresenceUnavailable as error:
                 Agent.current().note_failure(error)  # which asks again when the store is back
 

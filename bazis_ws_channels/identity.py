@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
-__all__ = ["pk_from_json", "pk_from_text", "pk_of", "pks_of"]
+__all__ = ["pk_from_json", "pk_from_text", "pk_of", "pks_of", "several"]
 
 
 def pk_of(user: Any) -> Any:
@@ -31,9 +31,18 @@ def pks_of(users: Iterable[Any]) -> list[Any]:
         ValueError: one of the users is not saved.
         TypeError: `users` is one user, not several.
     """
+    return list(dict.fromkeys(pk_of(user) for user in several(users)))
+
+
+def several(users: Iterable[Any]) -> list[Any]:
+    """Return `users` as a list.
+
+    Raises:
+        TypeError: it is one user, not several.
+    """
     if isinstance(users, Model | str | bytes):
         raise TypeError(f"expected several users, got {users!r}")
-    return list(dict.fromkeys(pk_of(user) for user in users))
+    return list(users)
 
 
 def pk_from_text(text: str) -> Any:

@@ -11,6 +11,7 @@ What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this
 - A message is decoded once a process (there: once a consumer), and one that can't be decoded
   hurts nobody (there: it ends every recipient).
 - Publishing calls that run at the same time share a round trip.
+- A consumer may take its messages without a turn of the event loop (`receive_directly`).
 - A process subscribes once for all its consumers' own channels (there: once for each).
 """
 
@@ -48,6 +49,9 @@ _CHUNK = 1000
 _DELIVERIES_A_TURN = 500
 
 
+Taker = Callable[[dict[str, Any]], bool]
+
+
 class RedisPubSubChannelLayer(_ChannelLayer):
     """Drop-in replacement of channels-redis's layer of the same name.
 
@@ -67,6 +71,17 @@ class RedisPubSubChannelLayer(_ChannelLayer):
         return layer
 
 
+class _Mailbox(asyncio.Queue[dict[str, Any]]):
+    """What waits for one consumer."""
+
+    taker: Taker | None = None
+
+    def deliver(self, message: dict[str, Any]) -> None:
+        """Give a message to the taker, or keep it until it is received."""
+        if self.taker is None or not self.empty() or not self.taker(message):
+            self.put_nowait(message)
+
+
 class _LoopLayer(RedisPubSubLoopLayer):
     """The layer of one event loop."""
 
@@ -83,7 +98,7 @@ class _LoopLayer(RedisPubSubLoopLayer):
         """Return a name for a consumer's own channel."""
         await self._get_shard(self._process_channel).subscribe(self._process_channel)
         channel = f"{self._process_channel}{prefix}{uuid.uuid4().hex}"
-        self.channels[channel] = asyncio.Queue()
+        self.channels[channel] = _Mailbox()
         return channel
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -129,19 +144,33 @@ class _LoopLayer(RedisPubSubLoopLayer):
         """Remove a channel from a group, if it is in it. Waits for nothing."""
         self._leave(self._get_group_channel_name(group), channel)
 
-    def deliver(self, name: str, data: bytes) -> int:
+    def receive_directly(self, channel: str, taker: Taker) -> None:
+        """Offer each message for `channel` to `taker` the moment it comes, before `receive`.
+
+        It says whether it took the message; it must not wait, raise, or change the message.
+        Nothing overtakes: while `receive` has something to return, all goes there.
+        """
+        self.channels[channel].taker = taker
+
+    async def deliver(self, name: str, data: bytes) -> int:
         """Hand what Redis sent on channel `name` to the consumers it is for; say how many."""
         try:
             message = dict(self.channel_layer.deserialize(data))
         except Exception:
             logger.exception("A message on %r can't be decoded; it is dropped.", name)
             return 0
-        recipients = self.groups.get(name) or (message.pop("__asgi_channel__", name),)
-        for recipient in recipients:
-            queue = self.channels.get(recipient)
-            if queue is not None:
-                queue.put_nowait(message)
+        recipients = tuple(self.groups.get(name) or (message.pop("__asgi_channel__", name),))
+        for number, recipient in enumerate(recipients, 1):
+            mailbox = self.channels.get(recipient)
+            if mailbox is not None:
+                mailbox.deliver(message)
+            if number % _DELIVERIES_A_TURN == 0:
+                await asyncio.sleep(0)
         return len(recipients)
+
+    async def _subscribe_to_channel(self, channel: str) -> None:
+        self.channels[channel] = _Mailbox()
+        await self._get_shard(channel).subscribe(channel)
 
     def subscriptions_lost(self) -> None:
         """Tell those who asked that messages are being missed."""
@@ -229,17 +258,19 @@ class _Shard(RedisSingleShardConnection):
         self, batch: list[tuple[str, bytes, asyncio.Future[None]]]
     ) -> list[Exception | None]:
         """Send one PUBLISH for each entry; return what Redis found wrong with each."""
-        connection = await self._ready_publisher()
         try:
-            commands = [("PUBLISH", channel, message) for channel, message, _ in batch]
-            await connection.send_packed_command(connection.pack_commands(commands))
-            errors: list[Exception | None] = []
-            for _ in batch:
-                reply = await _read_reply(connection)
-                errors.append(reply if isinstance(reply, Exception) else None)
-            return errors
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                connection = await self._ready_publisher()
+                commands = [("PUBLISH", channel, message) for channel, message, _ in batch]
+                await connection.send_packed_command(connection.pack_commands(commands))
+                errors: list[Exception | None] = []
+                for _ in batch:
+                    reply = await _read_reply(connection)
+                    errors.append(reply if isinstance(reply, Exception) else None)
+                return errors
         except BaseException:
-            await connection.disconnect(nowait=True)
+            if self._publisher is not None:
+                await self._publisher.disconnect(nowait=True)
             raise
 
     async def _ready_publisher(self) -> Any:
@@ -343,7 +374,8 @@ class _Shard(RedisSingleShardConnection):
         """Connect, subscribe to all that is wanted, and hand out what comes, until an error."""
         connection = self._ensure_pool().make_connection()
         try:
-            await connection.connect()
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                await connection.connect()
             self._connection = connection
             wanted = list(self._wanted)
             for channel in wanted:
@@ -357,7 +389,7 @@ class _Shard(RedisSingleShardConnection):
                 )
                 if reply is not None:
                     last_heard = time.monotonic()
-                    budget -= self._handle(reply)
+                    budget -= await self._handle(reply)
                     if budget <= 0:
                         # What Redis sent at once is read without waiting: let others run.
                         budget = _DELIVERIES_A_TURN
@@ -366,17 +398,18 @@ class _Shard(RedisSingleShardConnection):
                     raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
                 else:
                     # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
-                    await connection.send_command("PING", check_health=False)
+                    async with asyncio.timeout(_TIMEOUT_SECONDS):
+                        await connection.send_command("PING", check_health=False)
         finally:
             self._connection = None
             await connection.disconnect(nowait=True)
 
-    def _handle(self, reply: list[Any]) -> int:
+    async def _handle(self, reply: list[Any]) -> int:
         """Act on what Redis said; return to how many consumers it went."""
         self._failures = 0
         kind = reply[0]
         if kind == b"message":
-            return self.channel_layer.deliver(reply[1].decode(), reply[2])
+            return await self.channel_layer.deliver(reply[1].decode(), reply[2])
         if kind == b"subscribe":
             self._was_confirmed(reply[1].decode())
         return 0
@@ -438,10 +471,11 @@ class _Shard(RedisSingleShardConnection):
 def _with_defaults(host: dict[str, Any]) -> dict[str, Any]:
     """Return a host with short time limits, and replies in the form that `_Shard` reads."""
     return {
-        "socket_timeout": _TIMEOUT_SECONDS,
         "socket_connect_timeout": _TIMEOUT_SECONDS,
         "retry": Retry(NoBackoff(), 0),
         **host,
+        # One limit around a whole exchange costs less than redis-py's around each read and write.
+        "socket_timeout": None,
         "protocol": 2,
         "decode_responses": False,
     }

@@ -16,13 +16,18 @@ from functools import lru_cache, partial
 from typing import Any
 
 from asgiref.typing import ASGISendCallable
+from autobahn.websocket.protocol import PreparedMessage
 from channels.sessions import InstanceSessionWrapper
+from twisted.internet.tcp import Connection as TCPConnection
 
 from .conf import conf
 
 __all__ = ["Outbox", "make_outbox"]
 
 Close = Callable[[], None]
+
+#: Seconds that a client has to take what is pending, and then the close frame.
+_CLOSE_SECONDS = 1.0
 
 
 class Outbox:
@@ -60,7 +65,11 @@ class Outbox:
         self._closed = True
         if self._task is not None:
             await self._finish(self._task)
-        await self._send({"type": "websocket.close", "code": code})
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code})
+        except TimeoutError:
+            _abort(self._send)
 
     def abandon(self) -> None:
         """Drop everything: the connection is gone."""
@@ -86,7 +95,7 @@ class Outbox:
         """Give the drain a moment to send what is pending."""
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
-        await asyncio.wait({drain}, timeout=1)
+        await asyncio.wait({drain}, timeout=_CLOSE_SECONDS)
         drain.cancel()
 
     async def _drain(self) -> None:
@@ -110,7 +119,7 @@ class Outbox:
 class DaphneOutbox(Outbox):
     """Frames for one client of daphne, written to its transport without a hop."""
 
-    __slots__ = ("_paused", "_protocol")
+    __slots__ = ("_is_plain_tcp", "_paused", "_protocol")
 
     def __init__(
         self, send: Callable[[Any], Awaitable[None]], on_overflow: Close, protocol: Any
@@ -118,6 +127,7 @@ class DaphneOutbox(Outbox):
         super().__init__(send, on_overflow)
         self._protocol = protocol
         self._paused = False
+        self._is_plain_tcp = isinstance(protocol.transport, TCPConnection)
         # Twisted's HTTP channel, done with this connection, is still registered.
         protocol.transport.unregisterProducer()
         protocol.transport.registerProducer(self, True)
@@ -148,9 +158,22 @@ class DaphneOutbox(Outbox):
         self._detach()
 
     def _write(self, frame: str | bytes) -> None:
-        protocol = self._protocol
-        if protocol.state == protocol.STATE_OPEN:
-            protocol.sendPreparedMessage(_prepared(frame))
+        """Write to the transport, not by autobahn's `sendPreparedMessage`: that formats a line of
+        debug log for each frame, logged or not, which costs more than the rest of a delivery.
+        """
+        protocol, data = self._protocol, _framed(frame)
+        if protocol.state != protocol.STATE_OPEN:
+            return
+        transport = protocol.transport
+        if self._is_plain_tcp and _is_drained(transport):
+            # Give the socket what it takes at once, as asyncio does. Twisted would first ask the
+            # selector whether it may, then tell it that it is done: two system calls a frame.
+            written = transport.writeSomeData(data)
+            if written == len(data):
+                return
+            if isinstance(written, int):  # else it is the error, which `write` meets too
+                data = data[written:]
+        transport.write(data)
 
     def _detach(self) -> None:
         """Stop hearing of the transport: with a paused producer it would never close."""
@@ -191,29 +214,51 @@ def make_outbox(send: ASGISendCallable, on_overflow: Close) -> Outbox:
 def _daphne_protocol(send: Any) -> Any | None:
     """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by strangers."""
     module = sys.modules.get("daphne.ws_protocol")
-    # Channels' session middleware wraps it, and does nothing to the frames of a WebSocket.
-    while isinstance(wrapper := getattr(send, "__self__", None), InstanceSessionWrapper):
-        send = wrapper.real_send
+    send = _below_sessions(send)
     if module is None or not isinstance(send, partial) or not send.args:
         return None
     protocol = send.args[0]
     return protocol if isinstance(protocol, module.WebSocketProtocol) else None
 
 
-@lru_cache(maxsize=64)
-def _prepared_small(frame: str | bytes) -> Any:
-    return _prepare(frame)
+def _below_sessions(send: Any) -> Any:
+    """Return what channels' session middleware wraps: it does nothing to a WebSocket's frames."""
+    while isinstance(wrapper := getattr(send, "__self__", None), InstanceSessionWrapper):
+        send = wrapper.real_send
+    return send
 
 
-def _prepared(frame: str | bytes) -> Any:
-    """Frame a message (RFC 6455, section 5.2), once for the many who get the same."""
-    return _prepared_small(frame) if len(frame) <= 16384 else _prepare(frame)
+def _abort(send: Any) -> None:
+    """Cut a connection whose client doesn't read, for which ASGI has no message.
+
+    uvicorn's `send`, a method of its protocol, waits until the client reads, even for a close.
+    """
+    transport = getattr(getattr(_below_sessions(send), "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
 
 
-def _prepare(frame: str | bytes) -> Any:
-    from autobahn.websocket.protocol import PreparedMessage
-
-    payload = frame.encode() if isinstance(frame, str) else frame
-    return PreparedMessage(
-        payload, isBinary=isinstance(frame, bytes), applyMask=False, doNotCompress=True
+def _is_drained(transport: Any) -> bool:
+    """Tell whether nothing waits in Twisted's buffers, so that a frame may pass them by."""
+    return (
+        transport.connected
+        and not transport._tempDataLen
+        and transport.offset == len(transport.dataBuffer)
     )
+
+
+def _framed(frame: str | bytes) -> bytes:
+    """Frame a message (RFC 6455, section 5.2), once for the many who get the same."""
+    return _framed_small(frame) if len(frame) <= 16384 else _frame(frame)
+
+
+@lru_cache(maxsize=64)
+def _framed_small(frame: str | bytes) -> bytes:
+    return _frame(frame)
+
+
+def _frame(frame: str | bytes) -> bytes:
+    payload = frame.encode() if isinstance(frame, str) else frame
+    is_binary = isinstance(frame, bytes)
+    message = PreparedMessage(payload, is_binary, applyMask=False, doNotCompress=True)
+    return message.payloadHybi

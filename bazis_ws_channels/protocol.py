@@ -124,13 +124,25 @@ def _explain(data: Any) -> str | None:
         within = (*above, id(value))
         if isinstance(value, Mapping):
             for key in value:
-                if not isinstance(key, str | int | float | bool | None):
-                    return f"{path} has a key of type {type(key).__name__}: {key!r:.80}"
+                if reason := _explain_key(key):
+                    return f"{path} has a key {reason}: {key!r:.80}"
             stack.extend((item, f"{path}[{key!r}]", within) for key, item in value.items())
         elif isinstance(value, list | tuple):
             stack.extend((item, f"{path}[{n}]", within) for n, item in enumerate(value))
         elif reason := _explain_leaf(value):
             return f"{path} {reason}"
+    return None
+
+
+def _explain_key(key: Any) -> str | None:
+    if not isinstance(key, str | int | float | bool | None):
+        return f"of type {type(key).__name__}"
+    try:
+        str(key).encode()
+    except UnicodeEncodeError:
+        return "with a lone surrogate, which UTF-8 can't hold"
+    except ValueError:
+        return "of too many digits"
     return None
 
 

@@ -35,7 +35,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
         """Return all the users that this field is asked about in this rendering."""
         users = _instances(self.parent)
         if self.source != "*":
-            users = [self.get_attribute(each) for each in users]
+            users = [_attribute(self, each) for each in users]
         return users
 
 

@@ -87,10 +87,14 @@ class Watches:
         """Stop watching everybody."""
         await self.unwatch(list(self._seen))
 
-    async def refresh(self) -> None:
-        """Look again, for changes may have been missed; push those that were."""
+    async def refresh(self, *, may_be_offline: bool) -> None:
+        """Look again, for changes may have been missed; push those that were.
+
+        Args:
+            may_be_offline: believe it if a user seems to have gone.
+        """
         if self._seen:
-            await self._snapshot(list(self._seen), always=False)
+            await self._snapshot(list(self._seen), may_be_offline=may_be_offline)
 
     def changed(self, event: dict[str, Any]) -> None:
         """Push a change that another process told, if it is news to the client."""
@@ -102,11 +106,15 @@ class Watches:
         if known.is_shown and is_online != known.is_online:
             self._show(text)
 
-    async def _snapshot(self, texts: list[str], *, always: bool) -> None:
+    async def _snapshot(
+        self, texts: list[str], *, always: bool = False, may_be_offline: bool = True
+    ) -> None:
         before = dict(self._seen)
         now, *fields = await get_store().acall("told", *texts)
         for text, told, last_seen in zip(texts, fields[::2], fields[1::2], strict=True):
             status = known = self._seen[text]
+            if known.is_online and not told and not may_be_offline:
+                continue
             # A change that came meanwhile may be newer than the snapshot. Where none came, the
             # snapshot is right, even if the store's clock has gone back.
             if known is before[text] or known.at < float(now):

@@ -36,8 +36,10 @@ _LONELY_SWEEP_SECONDS = 60.0
 class Connection(Protocol):
     """What an agent tells a connection."""
 
-    def refresh(self) -> None:
-        """Messages may have been missed: look again at who is online."""
+    def refresh(self, *, is_settled: bool) -> None:
+        """Messages may have been missed: look again at who is online. Before things are settled,
+        who seems offline may only be on its way back.
+        """
 
     async def going_down(self) -> None:
         """The server stops: close the socket with 4503 and return when it is gone."""
@@ -61,6 +63,7 @@ class Agent:
         #: The process whose lease was lost, and whether its connections are yet to be restored.
         self._lost = ""
         self._must_restore = False
+        self._must_refresh = self._must_refresh_again = False
         self._edges = Edges()
         self._task: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -195,6 +198,7 @@ class Agent:
         self.process = process
         self._has_peers = reply == "peers"
         self._renewed_at = self._unbroken_since = time.monotonic()
+        self._must_refresh_again = True
         self._next_sweep = 0.0
 
     async def _recover(self, lost: str) -> None:
@@ -224,7 +228,8 @@ class Agent:
             gone = [pair for pair in batch if pair[0] not in self.connections]
             self._departed.update(gone)
         self._must_restore = False
-        self.refresh()
+        self._must_refresh = True
+        self._wake.set()
 
     async def _release(self) -> bool:
         """Leave no trace of a process without connections; False if one came meanwhile."""
@@ -240,10 +245,20 @@ class Agent:
                     self.note_failure(error)  # the lease ends by itself; a peer buries the rest
             return True
 
-    def refresh(self) -> None:
-        """Tell the connections that changes of the online status may have been missed."""
+    def messages_missed(self) -> None:
+        """The channel layer was away, and perhaps Redis, with or without its memory: see."""
+        self._must_refresh = True
+        self._wake.set()
+
+    def _refresh(self) -> None:
+        self._must_refresh = False
+        self._must_refresh_again = not self._is_settled()
         for _, connection in tuple(self.connections.values()):
-            connection.refresh()
+            connection.refresh(is_settled=not self._must_refresh_again)
+
+    def _is_settled(self) -> bool:
+        """After a loss, peers need a lease's time to renew theirs before they are called dead."""
+        return time.monotonic() - self._unbroken_since >= conf.BAZIS_WS_LEASE_SECONDS
 
     # --- the periodic task ------------------------------------------------------------------
 
@@ -272,16 +287,16 @@ class Agent:
             seconds /= 5  # the lease goes on running out; whatever is due waits as long
         else:
             seconds = max(0.0, min(seconds, self._next_sweep - time.monotonic()))
-        self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             pass
+        self._wake.clear()
 
     async def _tick(self) -> None:
-        now = time.monotonic()
-        if self._failed or now - self._renewed_at >= 0.75 * conf.BAZIS_WS_RENEW_SECONDS:
+        age = time.monotonic() - self._renewed_at
+        if age >= 0.75 * conf.BAZIS_WS_RENEW_SECONDS or self._failed or self._must_refresh:
             await self._renew()
         if self._must_restore:
             await self._restore()
@@ -289,31 +304,34 @@ class Agent:
             await self._flush()
         if time.monotonic() >= self._next_sweep:
             await self._sweep()
+        if self._must_refresh:
+            self._refresh()
 
     async def _renew(self) -> None:
         started_at, process = time.monotonic(), self.process
         peers = await get_store().acall("renew", process, _lease_ms())
-        if self._failed or started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+        is_late = started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS
+        if self._failed or self._must_refresh or is_late:
             self._unbroken_since = started_at  # peers could not renew either
         self._renewed_at = started_at
-        was_failed, self._failed = self._failed, False
-        if was_failed:
+        if self._failed:
+            self._failed = False
+            self._must_refresh = True
             logger.info("The presence store is back.")
         if peers is None:
             return await self._recover(process)
-        if was_failed:
-            self.refresh()
         if peers == "peers" and not self._has_peers:
             self._has_peers = True
             self._next_sweep = 0.0
 
     async def _sweep(self) -> None:
         """Find the users of dead processes, and those whose grace is over."""
-        # After a loss, peers need a lease's time to renew theirs before they are called dead.
-        may_bury = time.monotonic() - self._unbroken_since >= conf.BAZIS_WS_LEASE_SECONDS
+        is_settled = self._is_settled()
+        # What this process was before is dead for sure, once its connections are restored.
+        whom = "*" if is_settled else "" if self._must_restore else self._lost
         while True:
             at, more, next_due, peers, went_offline = await get_store().acall(
-                "sweep", self.process, _BATCH, int(may_bury)
+                "sweep", self.process, _BATCH, whom
             )
             for pk, last_seen in zip(went_offline[::2], went_offline[1::2], strict=True):
                 self._edges.tell(pk, False, at, last_seen)
@@ -322,7 +340,9 @@ class Agent:
         self._has_peers = bool(peers)
         period = conf.BAZIS_WS_RENEW_SECONDS if peers else _LONELY_SWEEP_SECONDS
         self._next_sweep = time.monotonic() + random.uniform(0.9, 1.0) * period
-        if not may_bury:
+        if is_settled and self._must_refresh_again:
+            self._must_refresh = True
+        if not is_settled:
             guarded_until = self._unbroken_since + conf.BAZIS_WS_LEASE_SECONDS
             self._next_sweep = min(self._next_sweep, guarded_until + 0.05)
         self._waits_for_grace = bool(next_due)

@@ -82,11 +82,13 @@ class MemoryStore:
             self._buried.clear()
         return 1
 
-    def _sweep_(self, process: str, batch: str, may_bury: str) -> list[Any]:
+    def _sweep_(self, process: str, batch: str, whom: str) -> list[Any]:
         now, edges, more = self._now(), [], 0
         left = int(batch)
         dead = [other for other in self._processes if not self._alive(other)]
-        for other in dead if may_bury == "1" and self._alive(process) else ():
+        for other in dead if self._alive(process) else ():
+            if whom not in ("*", other):
+                continue
             self._buried.add(other)
             taken = list(self._processes[other].records.items())[:left]
             left -= len(taken)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import Model
+
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..identity import pk_from_text, pks_of
-from .store import aask, ask
+from .store import aask, ask, get_store
 
 __all__ = [
     "Status",
@@ -57,8 +59,11 @@ class _Breaker:
 
     def __init__(self) -> None:
         self._failed_at: float | None = None
+        self._store: object = None
 
     def is_open(self) -> bool:
+        if self._store is not get_store():  # another one since the settings have changed
+            self._store, self._failed_at = get_store(), None
         failed_at = self._failed_at
         return failed_at is not None and time.monotonic() - failed_at < _BREAK_SECONDS
 
@@ -196,7 +201,9 @@ def prefetch(users: Iterable[Any]) -> None:
 
 
 def _saved(users: Iterable[Any]) -> list[Any]:
-    return pks_of(user for user in users if getattr(user, "pk", user) is not None)
+    if not isinstance(users, Model | str | bytes):  # which `pks_of` refuses
+        users = [user for user in users if getattr(user, "pk", user) is not None]
+    return pks_of(users)
 
 
 def _parse_online(pks: list[Any], reply: list[int] | None) -> set[Any]:

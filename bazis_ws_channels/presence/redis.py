@@ -21,6 +21,8 @@ __all__ = ["RedisStore"]
 
 #: Connections of one event loop: enough to keep Redis busy while a thousand clients connect.
 _MAX_CONNECTIONS = 8
+#: A connection that Redis closed meanwhile is replaced at once; a timeout isn't waited for twice.
+_RETRIED = (ConnectionError, redis.exceptions.ConnectionError)
 
 
 class RedisStore:
@@ -42,10 +44,8 @@ class RedisStore:
     def call(self, verb: str, *args: str | int) -> Any:
         """Answer `verb`, blocking; the client is safe to use from threads and after a fork."""
         if self._client is None:
-            # NoBackoff(1): a connection that Redis closed meanwhile is replaced at once.
-            self._client = redis.Redis(
-                connection_pool=_sync_pool(self._host, retry=Retry(NoBackoff(), 1))
-            )
+            retry = Retry(NoBackoff(), 1, supported_errors=_RETRIED)
+            self._client = redis.Redis(connection_pool=_sync_pool(self._host, retry=retry))
         client = self._client
         try:
             if verb == "renew":
@@ -113,7 +113,8 @@ def _sync_pool(host: dict[str, Any], **kwargs: Any) -> redis.ConnectionPool:
 
 
 def _async_pool(host: dict[str, Any]) -> aioredis.ConnectionPool:
-    options = {**host, **_timeouts(), "retry": AsyncRetry(NoBackoff(), 1)}
+    retry = AsyncRetry(NoBackoff(), 1, supported_errors=_RETRIED)  # type: ignore[arg-type]
+    options = {**host, **_timeouts(), "retry": retry}
     if "master_name" in options:
         sentinel = aioredis.sentinel.Sentinel(
             options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)

@@ -153,13 +153,13 @@ redis.call('ZREMRANGEBYSCORE', SEEN, '-inf', us(now - keep))
 return left
 """
 
-# process, batch, 1 if it may bury
+# process, batch, whom it may bury: '*' for all that are dead, one process, or ''
 # -> {now, 1 if there is more to do, next due (us) or '', 1 if it has peers,
 #     {pk told offline, last seen (us), ...}}
 # Burying: take a dead process's connections off, `batch` at a time, then the process itself. It
 # counts as buried from the first of them on: whoever is restored meanwhile was told offline.
 _SWEEP = """
-local process, batch, may_bury = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local process, batch, whom = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now, more, peers, edges = clock(), 0, 0, {}
 local left = batch
 local function tell(pk)
@@ -189,11 +189,10 @@ local function bury(other)
   until cursor == '0'
   redis.call('SREM', PROCESSES, other)
 end
-may_bury = may_bury and alive(process)
 for _, other in ipairs(redis.call('SMEMBERS', PROCESSES)) do
   if alive(other) then
     if other ~= process then peers = 1 end
-  elseif may_bury then bury(other) end
+  elseif alive(process) and (whom == '*' or whom == other) then bury(other) end
 end
 local due, next_due = redis.call('ZRANGE', LEAVING, 0, batch, 'WITHSCORES'), ''
 for i = 1, #due, 2 do

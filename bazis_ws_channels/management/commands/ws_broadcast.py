@@ -22,6 +22,6 @@ class Command(BaseCommand):
         """Publish."""
         try:
             broadcast(parse_json(options["json"]))
-        except WsError as error:
+        except (TypeError, WsError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write("Published to everybody.")

@@ -24,6 +24,6 @@ class Command(BaseCommand):
         user, data = find_user(options["user"]), parse_json(options["json"])
         try:
             count = publish([user], data)
-        except WsError as error:
+        except (TypeError, WsError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Published to {count} connection(s) of {user}.")

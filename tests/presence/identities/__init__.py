@@ -1,0 +1,1 @@
+"""A project whose users have primary keys of another kind: text or UUIDs (``IDENTITY``)."""
