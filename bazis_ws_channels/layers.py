@@ -28,12 +28,11 @@ from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 from channels_redis.pubsub import RedisPubSubLoopLayer, RedisSingleShardConnection
-from channels_redis.utils import _wrap_close, create_pool, decode_hosts
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from channels_redis.utils import _wrap_close, decode_hosts
 from redis.exceptions import RedisError
 
 from .exceptions import ChannelLayerUnavailable
+from .pipe import Pipe
 
 __all__ = ["RedisPubSubChannelLayer"]
 
@@ -209,11 +208,8 @@ class _Shard(RedisSingleShardConnection):
     """One Redis host: a connection to publish over and one that holds the subscriptions."""
 
     def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
-        super().__init__(_with_defaults(host), layer)
-        self._pool: Any = None
-        self._outbox: list[tuple[str, bytes, asyncio.Future[None]]] = []
-        self._sender: asyncio.Task[None] | None = None
-        self._publisher: Any = None
+        super().__init__(host, layer)
+        self._pipe = Pipe(host, _TIMEOUT_SECONDS, decode_responses=False)
         self._listener: asyncio.Task[None] | None = None
         self._connection: Any = None  # set while subscriptions can be made
         self._wanted: set[str] = set()
@@ -225,66 +221,13 @@ class _Shard(RedisSingleShardConnection):
         self._was_lost = False
         self._failures = 0
 
-    # --- publishing -------------------------------------------------------------------------
-
     async def publish(self, channel: str, message: bytes) -> None:
         """Publish, together with whatever else is published while Redis answers.
 
         Raises:
             redis.RedisError, OSError: Redis is out of reach.
         """
-        future = asyncio.get_running_loop().create_future()
-        self._outbox.append((channel, message, future))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_outbox())
-        await future
-
-    async def _send_outbox(self) -> None:
-        while self._outbox:
-            # Who gave up meanwhile has said so: its message must not follow.
-            batch = [entry for entry in self._outbox if not entry[2].done()]
-            self._outbox = []
-            try:
-                errors = await self._send_batch(batch)
-            except BaseException as error:
-                failure = error if isinstance(error, Exception) else RedisError("shutting down")
-                errors = [failure] * len(batch)
-                if not isinstance(error, Exception):
-                    _settle(batch, errors)
-                    raise
-            _settle(batch, errors)
-
-    async def _send_batch(
-        self, batch: list[tuple[str, bytes, asyncio.Future[None]]]
-    ) -> list[Exception | None]:
-        """Send one PUBLISH for each entry; return what Redis found wrong with each."""
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                connection = await self._ready_publisher()
-                commands = [("PUBLISH", channel, message) for channel, message, _ in batch]
-                await connection.send_packed_command(connection.pack_commands(commands))
-                errors: list[Exception | None] = []
-                for _ in batch:
-                    reply = await _read_reply(connection)
-                    errors.append(reply if isinstance(reply, Exception) else None)
-                return errors
-        except BaseException:
-            if self._publisher is not None:
-                await self._publisher.disconnect(nowait=True)
-            raise
-
-    async def _ready_publisher(self) -> Any:
-        """Return the connection to publish over, made anew if Redis has closed it.
-
-        It is no pool's, for only one task sends, and taking one costs as much as a PUBLISH.
-        """
-        if self._publisher is None:
-            self._publisher = self._ensure_pool().make_connection()
-        connection = self._publisher
-        if connection.is_connected and await _has_unread(connection):
-            await connection.disconnect(nowait=True)
-        await connection.connect()
-        return connection
+        await self._pipe.call("PUBLISH", channel, message)
 
     # --- subscribing ------------------------------------------------------------------------
 
@@ -372,7 +315,7 @@ class _Shard(RedisSingleShardConnection):
 
     async def _listen(self) -> None:
         """Connect, subscribe to all that is wanted, and hand out what comes, until an error."""
-        connection = self._ensure_pool().make_connection()
+        connection = self._pipe.make_connection()
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await connection.connect()
@@ -448,67 +391,16 @@ class _Shard(RedisSingleShardConnection):
 
     async def flush(self) -> None:
         """Close both connections and forget all subscriptions."""
-        for task in (self._listener, self._sender):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._listener = self._sender = None
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+            self._listener = None
         for waiter in self._waiters.values():
             waiter.cancel()
         for known in (self._waiters, self._wanted, self._confirmed, self._unconfirmed):
             known.clear()
         self._was_lost = False
-        if self._publisher is not None:
-            await self._publisher.disconnect(nowait=True)
-        self._pool = self._publisher = None
-
-    def _ensure_pool(self) -> Any:
-        if self._pool is None:
-            self._pool = create_pool(self.host)
-        return self._pool
-
-
-def _with_defaults(host: dict[str, Any]) -> dict[str, Any]:
-    """Return a host with short time limits, and replies in the form that `_Shard` reads."""
-    return {
-        "socket_connect_timeout": _TIMEOUT_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
-        **host,
-        # One limit around a whole exchange costs less than redis-py's around each read and write.
-        "socket_timeout": None,
-        "protocol": 2,
-        "decode_responses": False,
-    }
-
-
-async def _read_reply(connection: Any) -> Any:
-    """Return one reply; an error *reply* is returned too, for the others behind it."""
-    try:
-        return await connection.read_response()
-    except RedisError as error:
-        if not connection.is_connected:
-            raise
-        return error
-
-
-async def _has_unread(connection: Any) -> bool:
-    """Tell whether an idle connection has something to read: the end of it, as a rule."""
-    # redis-py 8 renamed it.
-    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
-    unread: bool = await can_read()
-    return unread
-
-
-def _settle(
-    batch: list[tuple[str, bytes, asyncio.Future[None]]], errors: list[Exception | None]
-) -> None:
-    for (_, _, future), error in zip(batch, errors, strict=True):
-        if future.done():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+        await self._pipe.close()
 
 
 def _call(callback: Callable[[], Any] | None) -> None:

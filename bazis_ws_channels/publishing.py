@@ -216,11 +216,7 @@ def _send_sync(name: str, pks: list[Any], messages: list[Message], on_commit: bo
     if on_commit:
         transaction.on_commit(lambda: _send_quietly(messages))
         return 0
-    # First count: who gets the message may go at once.
-    started_at = time.monotonic()
-    connections = presence.count(pks) if pks else 0
-    run_sync(name, group_send(messages, time.monotonic() - started_at))
-    return connections
+    return run_sync(name, _send(pks, messages))
 
 
 async def _send_async(pks: list[Any], messages: list[Message], on_commit: bool) -> int:
@@ -233,6 +229,7 @@ async def _send_async(pks: list[Any], messages: list[Message], on_commit: bool) 
 
 async def _send(pks: list[Any], messages: list[Message]) -> int:
     started_at = time.monotonic()
+    # First count: who gets the message may go at once.
     connections = await presence.acount(pks) if pks else 0
     await group_send(messages, time.monotonic() - started_at)
     return connections

@@ -7,20 +7,17 @@ import weakref
 from typing import Any
 
 import redis
-from redis import asyncio as aioredis
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
+from ..pipe import Pipe
 from .scripts import SCRIPTS
 
 __all__ = ["RedisStore"]
 
-#: Connections of one event loop: enough to keep Redis busy while a thousand clients connect.
-_MAX_CONNECTIONS = 8
 #: A connection that Redis closed meanwhile is replaced at once; a timeout isn't waited for twice.
 _RETRIED = (ConnectionError, redis.exceptions.ConnectionError)
 
@@ -37,7 +34,7 @@ class RedisStore:
     def __init__(self, host: dict[str, Any]) -> None:
         self._host = host
         self._client: redis.Redis | None = None
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aioredis.Redis] = (
+        self._pipes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pipe] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -59,27 +56,27 @@ class RedisStore:
             raise PresenceUnavailable(_explain(error)) from error
 
     async def acall(self, verb: str, *args: str | int) -> Any:
-        """Answer `verb` on the running event loop, over its own connections."""
-        client = self._loop_client()
+        """Answer `verb` on the running event loop, over a connection of its own."""
+        pipe = self._pipe()
         try:
             if verb == "renew":
-                return await client.execute_command(*_renew(*args))
+                return await pipe.call(*_renew(*args))
             script = SCRIPTS[verb]
             prefix = conf.BAZIS_WS_KEY_PREFIX
             try:
-                return await client.evalsha(script.sha, 0, prefix, *map(str, args))
+                return await pipe.call("EVALSHA", script.sha, 0, prefix, *map(str, args))
             except NoScriptError:
-                return await client.eval(script.text, 0, prefix, *map(str, args))
+                return await pipe.call("EVAL", script.text, 0, prefix, *map(str, args))
         except (TimeoutError, RedisError, OSError) as error:
             raise PresenceUnavailable(_explain(error)) from error
 
-    def _loop_client(self) -> aioredis.Redis:
+    def _pipe(self) -> Pipe:
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = aioredis.Redis(connection_pool=_async_pool(self._host))
-            self._clients[loop] = client
-        return client
+        pipe = self._pipes.get(loop)
+        if pipe is None:
+            pipe = Pipe(self._host, conf.BAZIS_WS_REDIS_TIMEOUT, decode_responses=True)
+            self._pipes[loop] = pipe
+        return pipe
 
 
 def _renew(process: str | int, lease_ms: str | int) -> tuple[str | int, ...]:
@@ -110,21 +107,3 @@ def _sync_pool(host: dict[str, Any], **kwargs: Any) -> redis.ConnectionPool:
         )
         return redis.SentinelConnectionPool(options.pop("master_name"), sentinel, **options)
     return redis.ConnectionPool(**options)
-
-
-def _async_pool(host: dict[str, Any]) -> aioredis.ConnectionPool:
-    retry = AsyncRetry(NoBackoff(), 1, supported_errors=_RETRIED)  # type: ignore[arg-type]
-    options = {**host, **_timeouts(), "retry": retry}
-    if "master_name" in options:
-        sentinel = aioredis.sentinel.Sentinel(
-            options.pop("sentinels"), sentinel_kwargs=options.pop("sentinel_kwargs", None)
-        )
-        return aioredis.sentinel.SentinelConnectionPool(
-            options.pop("master_name"), sentinel, **options
-        )
-    # Blocking, for redis-py's plain pool raises once all of its connections are in use. Waiting
-    # for a free one may take longer than an answer: a thousand clients may be connecting.
-    options |= {"max_connections": _MAX_CONNECTIONS, "timeout": 5 * conf.BAZIS_WS_REDIS_TIMEOUT}
-    if "address" in options:
-        return aioredis.BlockingConnectionPool.from_url(options.pop("address"), **options)
-    return aioredis.BlockingConnectionPool(**options)
