@@ -302,7 +302,8 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):
         """Deliver an event that needs no waiting; False for others, and while one is waited for,
         so that nothing overtakes.
         """
-        kind, session = event["type"], self.session
+        # Any project code may have sent it, and what is raised here would hit the layer.
+        kind, session = event.get("type"), self.session
         if self._is_dispatching or kind not in ("ws.push", "ws.presence"):
             return False
         try:

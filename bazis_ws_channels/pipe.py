@@ -15,6 +15,7 @@ from channels_redis.utils import create_pool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 __all__ = ["Pipe"]
 
@@ -26,7 +27,8 @@ class Pipe:
 
     Args:
         host: one entry of channels-redis's ``hosts``, decoded to a dict.
-        timeout_seconds: for connecting and for each round trip.
+        timeout_seconds: for connecting and for each round trip, where the host has no
+            ``socket_timeout`` of its own.
     """
 
     def __init__(self, host: dict[str, Any], timeout_seconds: float, **options: Any) -> None:
@@ -40,7 +42,7 @@ class Pipe:
                 "socket_timeout": None,  # one limit around it all costs less
             }
         )
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = host.get("socket_timeout") or timeout_seconds
         self._connection: Any = None
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -85,7 +87,11 @@ class Pipe:
     async def _exchange_waiting(self) -> None:
         """Send what came meanwhile; nobody's cancelled call ends it."""
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            # Whose call was cancelled has been told that it failed: so it must not be sent.
+            batch = [entry for entry in self._waiting if not entry[1].done()]
+            self._waiting = []
+            if not batch:
+                break
             replies: Sequence[Any]
             try:
                 replies = await self._exchange([command for command, _ in batch])
@@ -105,9 +111,12 @@ class Pipe:
                 connection = await self._ready()
                 await connection.send_packed_command(connection.pack_commands(commands))
                 return [await _read_reply(connection) for _ in commands]
-        except BaseException:
+        except BaseException as error:
             if self._connection is not None:
                 await self._connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                limit = self._timeout_seconds
+                raise RedisTimeoutError(f"Redis did not answer within {limit} s.") from error
             raise
 
     async def _ready(self) -> Any:

@@ -1,0 +1,81 @@
+"""Clients that compare what they get with what was published, byte by byte.
+
+Run by `test_burst.py`. Each line of standard input is an address with a token; then comes the
+number of messages. All clients get the same frames in the same order, so that a client is a
+position in one byte string: this costs nearly nothing, and the servers get the processor.
+"""
+
+import json
+import selectors
+import socket
+import sys
+from urllib.parse import urlsplit
+
+HANDSHAKE = (
+    "GET {path}?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    "Sec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def frame(message):
+    """Return a short message as a server's text frame (RFC 6455, section 5.2)."""
+    payload = json.dumps(message).encode()
+    assert len(payload) < 126
+    return bytes([0x81, len(payload)]) + payload
+
+
+def connect(url):
+    """Open a socket and wait for its session."""
+    parts = urlsplit(url)
+    client = socket.create_connection((parts.hostname, parts.port))
+    head = HANDSHAKE.format(path=parts.path, query=parts.query, host=parts.netloc)
+    client.sendall(head.encode())
+    greeting = b""
+    while b'"subscribed"' not in greeting or not greeting.endswith(b"}"):
+        data = client.recv(65536)
+        assert data, greeting
+        greeting += data
+    return client
+
+
+def gather(client, left_bytes):
+    """Have the kernel wake this process for many frames at once rather than for each."""
+    if left_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(16384, left_bytes))
+
+
+def compare(clients, expected):
+    """Read until every client has everything, or the first difference."""
+    selector = selectors.DefaultSelector()
+    positions = dict.fromkeys(clients, 0)
+    for client in clients:
+        gather(client, len(expected))
+        selector.register(client, selectors.EVENT_READ)
+    complete = 0
+    while complete < len(clients):
+        ready = selector.select(timeout=30)
+        if not ready:
+            return f"silence; {complete} have everything, {min(positions.values())} bytes the least"
+        for key, _ in ready:
+            client = key.fileobj
+            data, at = client.recv(1 << 18), positions[client]
+            if not data or expected[at : at + len(data)] != data:
+                return f"after {expected[max(0, at - 60) : at]!r} came {data[:200]!r}"
+            positions[client] = at = at + len(data)
+            complete += at == len(expected)
+            gather(client, len(expected) - at)
+    return "complete"
+
+
+def main():
+    """Connect, say so, compare, say how it went."""
+    *urls, count = sys.stdin.read().split()
+    clients = [connect(url) for url in urls]
+    print("connected", flush=True)
+    frames = (frame({"type": "data", "data": {"n": n}}) for n in range(int(count)))
+    print(compare(clients, b"".join(frames)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
