@@ -72,7 +72,7 @@ async def test_quickstart(project, run):
         await asyncio.to_thread(server.wait_until_ready)
         token = await asyncio.to_thread(run, "manage.py", "ws_token", "alice")
         client = {}
-        exec(SNIPPETS["client"], client)  # noqa: S102
+        exec(SNIPPETS["client"], client)
         listening = asyncio.create_task(client["listen"](server.ws, token))
         publish = ("manage.py", "ws_publish", "alice", '{"hello": "world"}')
         async with asyncio.timeout(60):
@@ -87,7 +87,7 @@ async def test_quickstart(project, run):
 @pytest.mark.parametrize("name", ["serializer", "consumer"])
 def test_snippet(name):
     """The snippet is valid code in a project."""
-    exec(SNIPPETS[name], {"__name__": "snippet"})  # noqa: S102
+    exec(SNIPPETS[name], {"__name__": "snippet"})
 
 
 def test_watch_snippet():
@@ -97,5 +97,5 @@ def test_watch_snippet():
         "class User(UserWsMixin):\n    class Meta:\n        abstract = True\n",
     )
     namespace = {"__name__": "snippet"}
-    exec(source, namespace)  # noqa: S102
+    exec(source, namespace)
     assert namespace["User"].ws_can_watch(None, [1, 2]) == [1, 2]
