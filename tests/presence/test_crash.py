@@ -219,6 +219,7 @@ async def test_a_lonely_event_loop_that_stalls(pair, alice, redis):
     """Where nobody else took its users for gone, nothing is told, and they are online again."""
     async with Client(project(pair[0]), alice.ws_token()) as client:
         await client.subscribed()
+        await until(lambda: told(redis) == [f"online:{alice.pk}"])
         await client.send({"type": "block", "seconds": LEASE + PERIOD})
         await until(lambda: not redis.keys("user_ws.lease.*"))
         assert not await is_online(alice)
