@@ -80,6 +80,9 @@ class Pipe:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        # Those whom the task never came to, if it was cancelled before its first step.
+        waiting, self._waiting, self._is_busy = self._waiting, [], False
+        _settle(waiting, [RedisError("The connection was closed.")] * len(waiting))
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
         self._task = self._connection = None
