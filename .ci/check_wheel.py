@@ -27,7 +27,7 @@ settings.configure(
     INSTALLED_APPS=["daphne", "django.contrib.auth", "django.contrib.contenttypes", "channels",
                     "rest_framework", "bazis_ws_channels", "people"],
     AUTH_USER_MODEL="people.User",
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}},
     CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
 )
