@@ -3,9 +3,15 @@
 import os
 
 from tests.settings import *  # noqa: F403
-from tests.settings import DATABASES, INSTALLED_APPS
+from tests.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.presence.identities"]
 AUTH_USER_MODEL = f"identities.{os.environ['IDENTITY']}"
-DATABASES["default"]["NAME"] = os.environ["IDENTITY_DATABASE"]
+# A file of its own, whatever the other tests use: the keys are what is tested here.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["IDENTITY_DATABASE"],
+    }
+}
 SILENCED_SYSTEM_CHECKS = ["fields.E304"]
