@@ -1,9 +1,9 @@
 """What goes out to one client: in order, without waiting, and with bounded memory.
 
 ASGI's `send` promises to wait while a client doesn't read, but daphne's never does: its
-transport's buffer grows without end. So under daphne frames go to its WebSocket protocol
-itself, which also allows to frame a broadcast once for all its recipients, and Twisted tells when
-the transport is full (`IPushProducer`). Under other servers a task awaits `send`.
+transport's buffer grows without end. So under daphne frames go to that transport, framed once
+for all recipients of a broadcast, and Twisted tells when it is full (`IPushProducer`). Under other
+servers a task awaits `send`.
 """
 
 from __future__ import annotations
