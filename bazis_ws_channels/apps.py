@@ -14,9 +14,9 @@ class BazisWsChannelsConfig(AppConfig):
 
     def ready(self) -> None:
         """Wire the signals and the checks."""
+        from .auth.receivers import connect_receivers
         from .checks import ALL_CHECKS
-        from .ending import connect_signals
 
         for check in ALL_CHECKS:
             checks.register(check, "bazis_ws_channels")
-        connect_signals()
+        connect_receivers()

@@ -16,8 +16,9 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from . import tokens
+from .auth import keys
 from .conf import Settings, conf
+from .redis.hosts import presence_host
 
 __all__ = ["ALL_CHECKS"]
 
@@ -77,24 +78,24 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
 def check_tokens(**kwargs: Any) -> list[CheckMessage]:
     """Find algorithms and keys that can't verify a token, or that anybody can guess."""
     try:
-        algorithms = tokens.checked_algorithms()
+        algorithms = keys.checked_algorithms()
     except (ImproperlyConfigured, TypeError) as error:
         return [Error(str(error), hint='For instance "HS256".', id="bazis_ws.E010")]
     try:
-        keys = list(_static_keys())
-        for key in keys:
-            tokens.construct(key, algorithms)
+        known = list(_static_keys())
+        for key in known:
+            keys.construct(key, algorithms)
     except (ImproperlyConfigured, AttributeError) as error:
         hint = "HS* takes a secret; RS* and ES* take the PEM of the public key."
         return [Error(str(error), hint=hint, id="bazis_ws.E011")]
     if conf.BAZIS_WS_JWT_SIGNING_KEY is not None:
         try:
-            tokens.signing_key(algorithms[0])[1].sign(b"")
+            keys.signing_key(algorithms[0])[1].sign(b"")
         except Exception as error:  # jose's, cryptography's, or ours
             hint = "HS* takes a secret; RS* and ES* take the PEM of the private key."
             message = f"BAZIS_WS_JWT_SIGNING_KEY can't sign: {error}"
             return [Error(message, hint=hint, id="bazis_ws.E013")]
-    if algorithms[0].startswith("HS") and any(_is_weak(key) for key in keys):
+    if algorithms[0].startswith("HS") and any(_is_weak(key) for key in known):
         hint = "Use at least 32 random bytes (RFC 7518, section 3.2), and none from a template."
         message = "Tokens are signed with a secret that can be guessed."
         weak = Warning if settings.DEBUG else Error
@@ -146,7 +147,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
 
 def check_presence(**kwargs: Any) -> list[CheckMessage]:
     """Find presence that is kept in one process where there may be several."""
-    if settings.DEBUG or conf.redis_host is not None:
+    if settings.DEBUG or presence_host() is not None:
         return []
     message = "Presence is kept in the process: others see nobody online, and limits don't hold."
     hint = "Set BAZIS_WS_REDIS_URL, or use a channel layer in Redis."
@@ -187,11 +188,11 @@ def _fits(value: Any, expected: Any) -> bool:
 
 def _static_keys() -> Iterator[Any]:
     """Return the keys that are known without a token."""
-    source = tokens.key_source()
+    source = keys.key_source()
     if source is None:
         yield from (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     elif isinstance(source, Mapping) and source:
-        yield from tokens.by_kid(source).values() or [None]
+        yield from keys.by_kid(source).values() or [None]
     elif not callable(source):
         yield source
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 __all__ = ["Settings", "conf"]
 
 #: One key, several by ``kid`` (or a JWK set), or what returns one for a ``kid``.
 Key = str | bytes | Mapping[str, Any] | Callable[[str | None], Any]
+
+_NAMESPACE = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 
 class Settings:
@@ -206,25 +211,46 @@ class Settings:
         """
         return getattr(settings, "BAZIS_WS_PRESENCE_ON_ERROR", "offline")
 
+    # --- user spaces ------------------------------------------------------------------------
+
+    @property
+    def BAZIS_WS_NAMESPACE(self) -> str | Callable[[], str]:
+        """Name of the user space in groups, keys and tokens, or a callable (or its dotted path)
+        that returns the current one: for tenants whose primary keys repeat.
+        """
+        return getattr(settings, "BAZIS_WS_NAMESPACE", "")
+
+    @property
+    def BAZIS_WS_ID_AS_STRING(self) -> bool:
+        """Send user ids to clients as strings: JavaScript rounds numbers over 2**53."""
+        return getattr(settings, "BAZIS_WS_ID_AS_STRING", False)
+
     # --- derived ----------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> str:
+        """The current user space.
+
+        Raises:
+            ImproperlyConfigured: the name has other characters than letters, digits, "-", "_".
+        """
+        value = self.BAZIS_WS_NAMESPACE
+        if not value:
+            return ""
+        if isinstance(value, str) and "." in value:
+            value = import_string(value)
+        name = value() if callable(value) else value
+        if name and not _NAMESPACE.fullmatch(name):
+            raise ImproperlyConfigured(
+                f"BAZIS_WS_NAMESPACE: {name!r} is no name of 1 to 40 letters, digits, '-', '_'."
+            )
+        return name
 
     @property
     def algorithms(self) -> list[str]:
         """The accepted JWT algorithms as a list, which is the one form that jose takes safely."""
         value = self.BAZIS_JWT_SESSION_ALG
         return [value] if isinstance(value, str) else list(value)
-
-    @property
-    def redis_host(self) -> dict[str, Any] | None:
-        """The presence's Redis as a channels-redis host, or None to keep presence in-process."""
-        from channels_redis.utils import decode_hosts
-
-        if self.BAZIS_WS_REDIS_URL:
-            return {"address": self.BAZIS_WS_REDIS_URL}
-        layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
-        if "redis" not in layer.get("BACKEND", "").lower():
-            return None
-        return decode_hosts(layer.get("CONFIG", {}).get("hosts"))[0]
 
 
 conf = Settings()

@@ -1,4 +1,4 @@
-"""What the package raises."""
+"""Exceptions of this package."""
 
 from __future__ import annotations
 

@@ -6,38 +6,59 @@ import hashlib
 import re
 from typing import Any
 
-__all__ = ["COMMON_CHANNEL", "session_key", "user_group", "watch_group"]
+from .conf import conf
+from .users import key_of
+
+__all__ = [
+    "COMMON_CHANNEL",
+    "common_group",
+    "key_group",
+    "session_key",
+    "user_group",
+    "watch_group",
+]
 
 #: The group of everybody with a session.
 COMMON_CHANNEL = "common"
 
 #: What every channel layer takes in a group name (channels' ``BaseChannelLayer``): ASCII
 #: letters, digits, ``-_.``, under 100 characters in all. A leading dot marks a digest.
-_PLAIN_PK = re.compile(r"[a-zA-Z0-9\-_][a-zA-Z0-9\-_.]{0,79}")
-
-
-def _pk_name(pk: Any) -> str:
-    """Return `pk` as a part of a group name, different for every two primary keys."""
-    text = str(pk)
-    if _PLAIN_PK.fullmatch(text):
-        return text
-    return "." + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+_PLAIN_KEY = re.compile(r"[a-zA-Z0-9\-_][a-zA-Z0-9\-_.]{0,79}")
 
 
 def user_group(pk: Any) -> str:
     """Return the group of all connections of the user: ``user_ws.<pk>``.
 
-    A primary key that no group name can hold (spaces, slashes, emoji, over 80 characters) is
-    replaced by its SHA-256 after a dot, so that no two users ever share a group.
+    A primary key that no group name can hold (spaces, slashes, emoji, over 80 characters), or
+    one in a namespace, is replaced by its SHA-256 after a dot, so that no two users ever share
+    a group.
     """
-    return f"user_ws.{_pk_name(pk)}"
+    return key_group(key_of(pk))
 
 
-def watch_group(pk: Any) -> str:
-    """Return the group of the connections that watch the user's online status."""
-    return f"watch_ws.{_pk_name(pk)}"
+def key_group(key: str) -> str:
+    """Return the group of all connections of the user with this key."""
+    return f"user_ws.{_name(key)}"
+
+
+def watch_group(key: str) -> str:
+    """Return the group of the connections that watch the online status of a user, by key."""
+    return f"watch_ws.{_name(key)}"
+
+
+def common_group(namespace: str | None = None) -> str:
+    """Return the group of everybody with a session in a namespace, by default the current one."""
+    namespace = conf.namespace if namespace is None else namespace
+    return f"{COMMON_CHANNEL}.{namespace}" if namespace else COMMON_CHANNEL
 
 
 def session_key(pk: Any) -> str:
     """Return the user's presence key: ``user_ws.<pk>.session``."""
-    return f"user_ws.{pk}.session"
+    return f"user_ws.{key_of(pk)}.session"
+
+
+def _name(key: str) -> str:
+    """Return `key` as a part of a group name, different for every two keys."""
+    if _PLAIN_KEY.fullmatch(key):
+        return key
+    return "." + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,4 +1,4 @@
-"""ASGI middleware: who is it, and from where."""
+"""ASGI middleware: JWT authentication and Origin checking."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from asgiref.typing import ASGIReceiveCallable, ASGISendCallable
 from channels.middleware import BaseMiddleware
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http.request import validate_host
 
-from .authentication import Identity, aauthenticate, session_identity
+from .auth.identity import Identity, aauthenticate, session_identity
 from .conf import conf
 from .exceptions import AuthenticationFailed, TokenError
 from .protocol import SUBPROTOCOL
+from .types import Receive, Scope, Send
 
 __all__ = ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"]
-
-Scope = dict[str, Any]
 
 #: daphne gives a handshake 5 seconds. When the database is slower, the connection is accepted
 #: and the consumer waits for the rest; other consumers see an anonymous user.
@@ -36,9 +34,7 @@ class JWTAuthMiddleware(BaseMiddleware):
     the consumer says why.
     """
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Authenticate, then call the inner application."""
         if scope["type"] != "websocket":
             return await self.inner(scope, receive, send)
@@ -63,9 +59,7 @@ class OriginMiddleware(BaseMiddleware):
     Browsers always send ``Origin``; clients that don't are no browsers, and pass.
     """
 
-    async def __call__(
-        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the inner application if the origin is allowed."""
         origins = [value for name, value in scope["headers"] if name == b"origin"]
         if all(_is_allowed(origin.decode("latin-1")) for origin in origins):

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
-from . import ending, presence, publishing, tokens
+from . import auth, presence, publishing, sending
 from .groups import session_key, user_group
 
 __all__ = ["UserWsMixin", "UserWsQuerySet"]
@@ -50,7 +50,7 @@ class UserWsMixin(models.Model):
         prefetched: presence.Status | None = self.__dict__.get("_ws_status")
         if prefetched is not None:
             return prefetched
-        return presence.statuses([self]).get(self.pk, presence.Status())
+        return next(iter(presence.statuses([self]).values()), presence.Status())
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
         """Reload; a prefetched status is forgotten too."""
@@ -59,27 +59,31 @@ class UserWsMixin(models.Model):
 
     # --- publishing -------------------------------------------------------------------------
 
-    def ws_publish(self, data: Any, *, on_commit: bool = False) -> int:
+    def ws_publish(self, data: Any, *, on_commit: bool = False, using: str | None = None) -> int:
         """Hand `data` to every connection of the user; see `publishing.publish`."""
-        return publishing.publish([self], data, on_commit=on_commit)
+        sending.refuse_on_loop("user.ws_apublish")
+        return publishing.publish([self], data, on_commit=on_commit, using=using)
 
-    async def ws_apublish(self, data: Any, *, on_commit: bool = False) -> int:
+    async def ws_apublish(
+        self, data: Any, *, on_commit: bool = False, using: str | None = None
+    ) -> int:
         """Async twin of `ws_publish`."""
-        return await publishing.apublish([self], data, on_commit=on_commit)
+        return await publishing.apublish([self], data, on_commit=on_commit, using=using)
 
     # --- sessions ---------------------------------------------------------------------------
 
     def ws_disconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
-        """End the user's sessions everywhere; see `ending.disconnect`."""
-        return ending.disconnect(self, code, revoke=revoke)
+        """End the user's sessions everywhere; see `auth.disconnect`."""
+        sending.refuse_on_loop("user.ws_adisconnect")
+        return auth.disconnect(self, code, revoke=revoke)
 
     async def ws_adisconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
         """Async twin of `ws_disconnect`."""
-        return await ending.adisconnect(self, code, revoke=revoke)
+        return await auth.adisconnect(self, code, revoke=revoke)
 
     def ws_token(self, lifetime: float | timedelta | None = None) -> str:
-        """Return a token that opens a session for the user; see `tokens.issue`."""
-        return tokens.issue(self, lifetime)
+        """Return a token that opens a session for the user; see `auth.issue`."""
+        return auth.issue(self, lifetime)
 
     # --- for projects to override -----------------------------------------------------------
 

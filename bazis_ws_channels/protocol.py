@@ -14,6 +14,8 @@ from typing import Any, Final
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
+from .conf import conf
+
 __all__ = [
     "CLOSE_AUTH",
     "CLOSE_BAD_CLIENT",
@@ -68,8 +70,11 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def json_id(pk: Any) -> int | str:
-    """Return a primary key as the protocol's `id`: a number for integer keys, else its string."""
-    return pk if isinstance(pk, int) and not isinstance(pk, bool) else str(pk)
+    """Return a primary key as the protocol's `id`: a number for integer keys, else its string;
+    with ``BAZIS_WS_ID_AS_STRING`` always its string.
+    """
+    is_number = isinstance(pk, int) and not isinstance(pk, bool)
+    return pk if is_number and not conf.BAZIS_WS_ID_AS_STRING else str(pk)
 
 
 def data_frame(data: Any) -> str:

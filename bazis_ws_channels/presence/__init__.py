@@ -1,6 +1,6 @@
 """Who is online, on any process or machine."""
 
-from .reading import (
+from .queries import (
     Status,
     acount,
     alast_seen,

@@ -7,7 +7,7 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from bazis_ws_channels.authentication import authenticate, user_from_token
+from bazis_ws_channels.auth import authenticate, user_from_token
 from bazis_ws_channels.exceptions import AuthenticationFailed, PresenceUnavailable
 
 __all__ = ["BearerAuthentication"]

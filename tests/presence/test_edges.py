@@ -4,7 +4,7 @@ import json
 from contextlib import AsyncExitStack
 from datetime import datetime
 
-from bazis_ws_channels.presence.reading import from_us
+from bazis_ws_channels.times import datetime_of
 from tests.clients import Client, until
 from tests.presence.listener import DETAILS
 from tests.presence.support import is_online, keys, open_all, told

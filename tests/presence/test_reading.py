@@ -14,7 +14,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from bazis_ws_channels import presence
 from bazis_ws_channels.exceptions import PresenceUnavailable
-from bazis_ws_channels.presence.store import get_store
+from bazis_ws_channels.presence.stores import get_store
 from tests.clients import until
 from tests.presence.support import keys, open_all
 from tests.servers import free_port

@@ -12,7 +12,8 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import AsyncClient, override_settings
 
-from bazis_ws_channels import ending, presence, tokens
+from bazis_ws_channels import auth, presence
+from bazis_ws_channels.auth import tokens
 from tests.clients import Client, until
 from tests.project.models import Staff
 from tests.sessions.raw import RawSocket
@@ -297,7 +298,7 @@ async def adisconnect(user):
 
 async def revoke_before(user):
     """Revoke all tokens issued before now."""
-    await sync_to_async(ending.revoke_before)(user)
+    await sync_to_async(auth.revoke_before)(user)
 
 
 ENDS = {
@@ -429,7 +430,7 @@ async def test_revoked_token_ends_its_sessions_alone(first, second, alice):
     ):
         for client in (ended, ended_too, stays):
             await client.subscribed()
-        await sync_to_async(ending.revoke_token)(one)
+        await sync_to_async(auth.revoke_token)(one)
         assert [await ended.closed(), await ended_too.closed()] == [4401, 4401]
         assert ended.seen[-1]["code"] == "logged_out"
         assert await stays.settle() == []
@@ -444,9 +445,9 @@ async def test_a_renewed_session_outlives_its_first_token(first, alice):
         await client.subscribed()
         await client.send({"token": other})
         await client.subscribed()
-        await ending.arevoke_token(one)
+        await auth.arevoke_token(one)
         assert await client.settle() == []
-        await ending.arevoke_token(other)
+        await auth.arevoke_token(other)
         assert await client.closed() == 4401
 
 
@@ -458,7 +459,7 @@ async def test_revoking_before_a_moment_spares_later_tokens(first, alice):
     async with Client(first.ws, old) as ended, Client(first.ws, new) as stays:
         await ended.subscribed()
         await stays.subscribed()
-        await ending.arevoke_before(alice, moment)
+        await auth.arevoke_before(alice, moment)
         assert await ended.closed() == 4401
         assert await stays.settle() == []
 
@@ -466,7 +467,7 @@ async def test_revoking_before_a_moment_spares_later_tokens(first, alice):
 async def test_renewing_with_a_revoked_token(first, alice):
     """A revoked token doesn't renew a session: it ends it, as any bad token does."""
     revoked = alice.ws_token()
-    await ending.arevoke_token(revoked)
+    await auth.arevoke_token(revoked)
     async with sessions(alice, first) as [client]:
         await client.send({"token": revoked})
         assert (await client.receive())["code"] == "invalid_token"
@@ -480,7 +481,7 @@ async def test_an_end_in_the_middle_of_a_switch(first, alice, bob):
         for _ in range(10):
             token = bob.ws_token()
             await asyncio.gather(
-                client.send({"token": token}), ending.arevoke_before(alice, time.time() - 3600)
+                client.send({"token": token}), auth.arevoke_before(alice, time.time() - 3600)
             )
             await client.subscribed()
             await client.send({"token": alice.ws_token()})

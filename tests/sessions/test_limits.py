@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.limits import TokenBucket
+from bazis_ws_channels.connection.limits import TokenBucket
 from tests.clients import Client, until
 from tests.sessions.raw import RawSocket
 

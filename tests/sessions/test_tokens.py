@@ -9,7 +9,9 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from jose import jwk, jwt
 
-from bazis_ws_channels import authentication, ending, tokens
+from bazis_ws_channels import auth
+from bazis_ws_channels.auth import tokens
+from bazis_ws_channels.auth.identity import aauthenticate
 from bazis_ws_channels.exceptions import AuthenticationFailed, TokenError
 from tests.sessions import callables
 from tests.sessions.forging import b64, claims, ec_pair, forge, rsa_pair, sign
@@ -134,7 +136,7 @@ def test_callable_that_raises(settings, key):
 async def test_callable_may_use_the_database(settings, alice):
     """A callable may block: it runs in a thread, where the ORM is allowed."""
     settings.BAZIS_WS_JWT_KEY = callables.from_database
-    identity = await authentication.aauthenticate(sign(key=callables.CURRENT))
+    identity = await aauthenticate(sign(key=callables.CURRENT))
     assert identity.user == alice
 
 
@@ -254,14 +256,14 @@ def test_no_token_at_all(token):
 
 def test_user_by_username(alice):
     """By default the claim `sub` holds the username."""
-    assert authentication.authenticate(sign("alice")).user == alice
+    assert auth.authenticate(sign("alice")).user == alice
 
 
 def test_user_by_another_field(settings, alice):
     """Claim and field are settings."""
     settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = "mail", "email"
     token = sign(..., mail="alice@example.com")
-    assert authentication.authenticate(token).user == alice
+    assert auth.authenticate(token).user == alice
 
 
 @pytest.mark.parametrize("pk", [10**30, -1, "x", "1; DROP TABLE", "\ud800", "\x00", "", 0])
@@ -269,7 +271,7 @@ def test_user_that_cannot_be(settings, transactional_db, pk):
     """A value that the user field can't hold names nobody, without an error of the database."""
     settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = "user_id", "pk"
     with pytest.raises(AuthenticationFailed) as caught:
-        authentication.authenticate(forge({"alg": "HS256"}, claims(..., user_id=pk)))
+        auth.authenticate(forge({"alg": "HS256"}, claims(..., user_id=pk)))
     assert caught.value.code in ("user_not_found", "invalid_token")
 
 
@@ -277,7 +279,7 @@ def test_inactive_user(make_user):
     """An inactive user is refused as if there were none."""
     make_user("alice", is_active=False)
     with pytest.raises(AuthenticationFailed) as caught:
-        authentication.authenticate(sign("alice"))
+        auth.authenticate(sign("alice"))
     assert caught.value.code == "user_not_found"
 
 
@@ -286,7 +288,7 @@ def test_simple_jwt(settings, alice):
     from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
     settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = "user_id", "pk"
-    assert authentication.authenticate(str(AccessToken.for_user(alice))).user == alice
+    assert auth.authenticate(str(AccessToken.for_user(alice))).user == alice
     assert refused(str(RefreshToken.for_user(alice))) == "invalid_token"
 
 
@@ -300,7 +302,7 @@ def test_issued_tokens_are_verified(settings, alice, algorithm):
     settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = algorithm, public
     settings.BAZIS_WS_JWT_SIGNING_KEY = private
     settings.BAZIS_WS_JWT_AUDIENCE, settings.BAZIS_WS_JWT_ISSUER = "ws", "us"
-    assert authentication.authenticate(alice.ws_token()).user == alice
+    assert auth.authenticate(alice.ws_token()).user == alice
 
 
 @pytest.mark.parametrize("field", ["pk", "username", "email"])
@@ -308,7 +310,7 @@ def test_issued_tokens_are_verified(settings, alice, algorithm):
 def test_issued_tokens_name_the_user(settings, alice, claim, field):
     """`ws_token` follows the settings of claim and field."""
     settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = claim, field
-    assert authentication.authenticate(alice.ws_token()).user == alice
+    assert auth.authenticate(alice.ws_token()).user == alice
 
 
 @pytest.mark.parametrize(
@@ -324,7 +326,7 @@ def test_issued_tokens_carry_the_kid(settings, alice, keys):
     settings.BAZIS_WS_JWT_KEY = keys
     token = alice.ws_token()
     assert jwt.get_unverified_header(token)["kid"] == "new"
-    assert authentication.authenticate(token).user == alice
+    assert auth.authenticate(token).user == alice
 
 
 def test_issuing_without_a_private_key(settings, alice):
@@ -360,7 +362,7 @@ def test_unsaved_user(django_user_model):
 def accepted(token):
     """Tell whether an HTTP view would accept a token."""
     try:
-        return authentication.user_from_token(token) is not None
+        return auth.user_from_token(token) is not None
     except AuthenticationFailed:
         return False
 
@@ -368,20 +370,20 @@ def accepted(token):
 def test_revoke_one_token(alice):
     """A token revoked by its `jti` is refused; the user's others aren't."""
     one, other = alice.ws_token(), alice.ws_token()
-    ending.revoke_token(one)
+    auth.revoke_token(one)
     assert (accepted(one), accepted(other)) == (False, True)
 
 
 def test_revoking_a_token_that_cannot_be_named(alice):
     """A token without `jti` can't be revoked alone, and the error says so."""
     with pytest.raises(TokenError, match="jti"):
-        ending.revoke_token(sign("alice"))
+        auth.revoke_token(sign("alice"))
 
 
 def test_revoke_before_a_moment(alice, bob):
     """What was issued before the moment is refused, what came later isn't; others' neither."""
     before, without, others = alice.ws_token(), sign("alice"), bob.ws_token()
-    ending.revoke_before(alice)
+    auth.revoke_before(alice)
     after = alice.ws_token()
     assert [accepted(each) for each in (before, without, after, others)] == [
         False,
@@ -394,8 +396,8 @@ def test_revoke_before_a_moment(alice, bob):
 def test_revoking_never_goes_back(alice):
     """An earlier moment doesn't take back a later one."""
     token = alice.ws_token()
-    ending.revoke_before(alice)
-    ending.revoke_before(alice, time.time() - 3600)
+    auth.revoke_before(alice)
+    auth.revoke_before(alice, time.time() - 3600)
     assert not accepted(token)
 
 
@@ -403,8 +405,8 @@ def test_revocations_are_remembered_as_long_as_needed(settings, alice, redis):
     """A revoked token is remembered until it would have expired, a moment as long as set."""
     settings.BAZIS_WS_REVOCATION_SECONDS = 500
     token = alice.ws_token(lifetime=100)
-    ending.revoke_token(token)
-    ending.revoke_before(alice)
+    auth.revoke_token(token)
+    auth.revoke_before(alice)
     jti = tokens.verify(token).jti
     assert 90 < redis.ttl(f"user_ws.jti.{jti}.token") <= 102
     assert 490 < redis.ttl(f"user_ws.{alice.pk}.revoked") <= 500
@@ -413,17 +415,17 @@ def test_revocations_are_remembered_as_long_as_needed(settings, alice, redis):
 def test_a_short_revocation_does_not_shorten_a_long_one(settings, alice, redis):
     """Revoking again under a shorter setting doesn't forget sooner what was revoked."""
     settings.BAZIS_WS_REVOCATION_SECONDS = 500
-    ending.revoke_before(alice)
+    auth.revoke_before(alice)
     settings.BAZIS_WS_REVOCATION_SECONDS = 5
-    ending.revoke_before(alice, time.time() - 3600)
+    auth.revoke_before(alice, time.time() - 3600)
     assert redis.ttl(f"user_ws.{alice.pk}.revoked") > 400
 
 
 async def test_async_twins(alice):
     """`arevoke_token` and `arevoke_before` do the same."""
     one, other = alice.ws_token(), alice.ws_token()
-    await ending.arevoke_token(one)
+    await auth.arevoke_token(one)
     assert not await sync_to_async(accepted)(one)
     assert await sync_to_async(accepted)(other)
-    await ending.arevoke_before(alice)
+    await auth.arevoke_before(alice)
     assert not await sync_to_async(accepted)(other)

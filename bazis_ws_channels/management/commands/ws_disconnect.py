@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...ending import disconnect
+from ...auth import disconnect
 from ...exceptions import WsError
 from ._user import find_user
 

@@ -1,0 +1,128 @@
+"""Who somebody is: from a token, or from a Django session, to a user."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from django.views.decorators.debug import sensitive_variables
+
+from ..conf import conf
+from ..exceptions import AuthenticationFailed
+from ..presence.stores import get_store
+from ..presence.stores.base import Revoked, Token
+from ..times import microseconds
+from ..users import key_of
+from . import tokens
+from .keys import key_may_block
+
+__all__ = [
+    "Identity",
+    "aauthenticate",
+    "authenticate",
+    "identify",
+    "session_identity",
+    "user_from_token",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, and until when.
+
+    Attributes:
+        user: the user's instance.
+        key: the user's key, in the namespace in which the user was found.
+        claims: those of the token; None for a Django session.
+        since: `time.monotonic()` when it was true.
+    """
+
+    user: Any
+    key: str
+    claims: tokens.Claims | None
+    since: float
+
+    @property
+    def expires_at(self) -> float | None:
+        """Seconds since the epoch at which a session of this identity ends."""
+        if self.claims is None:
+            return None
+        return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+
+    @property
+    def issued_us(self) -> int | None:
+        """The token's time of issue in microseconds; None if there is none."""
+        if self.claims is None or self.claims.issued_at is None:
+            return None
+        return microseconds(self.claims.issued_at)
+
+    @property
+    def token(self) -> Token:
+        """What may make a session of this identity void, for the presence store."""
+        if self.claims is None:
+            return Token(age_us=microseconds(time.monotonic() - self.since))
+        return Token(self.issued_us, self.claims.jti or None)
+
+
+@sensitive_variables()
+def authenticate(token: str) -> Identity:
+    """Return whose token this is: one database query.
+
+    Whether it was revoked is asked when a session opens, together with everything else that
+    the presence store must know then.
+
+    Raises:
+        AuthenticationFailed: ``expired_token``, ``invalid_token`` or ``user_not_found``.
+        django.db.Error: the database is out of reach.
+    """
+    return identify(tokens.verify(token))
+
+
+@sensitive_variables()
+async def aauthenticate(token: str) -> Identity:
+    """Async twin of `authenticate`; a bad token never gets as far as a thread, unless the key
+    comes from a callable.
+    """
+    if key_may_block():
+        return await database_sync_to_async(authenticate)(token)
+    return await database_sync_to_async(identify)(tokens.verify(token))
+
+
+@sensitive_variables()
+def user_from_token(token: str) -> Any:
+    """Return the user whose valid, unrevoked token this is: for use in HTTP views.
+
+    Raises:
+        AuthenticationFailed: as `authenticate`.
+        PresenceUnavailable: whether it was revoked can't be known now.
+    """
+    identity = authenticate(token)
+    [is_revoked] = get_store().ask(Revoked([(identity.key, identity.token)]))
+    if is_revoked:
+        raise AuthenticationFailed("invalid_token", "Token revoked")
+    return identity.user
+
+
+def session_identity(user: Any) -> Identity | None:
+    """Return the identity of a Django session's user; None for anonymous or inactive ones."""
+    if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
+        return None
+    return Identity(user, key_of(user.pk), None, time.monotonic())
+
+
+def identify(claims: tokens.Claims) -> Identity:
+    """Return whose claims these are. Raises as `authenticate`."""
+    model: Any = get_user_model()
+    field = conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD
+    try:
+        user = model._default_manager.get(**{field: claims.user})
+    except (model.DoesNotExist, ValueError, TypeError, OverflowError, ValidationError, DataError):
+        user = None  # nobody, or a value that this field can't hold
+    if user is None or not getattr(user, "is_active", True):
+        raise AuthenticationFailed("user_not_found", "User not found")
+    return Identity(user, key_of(user.pk), claims, time.monotonic())

@@ -1,0 +1,176 @@
+"""Keys that verify and sign tokens: from the settings, as python-jose takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+from jose import JOSEError, jwk
+from jose.backends.base import Key
+
+from ..conf import conf
+from ..exceptions import TokenError
+
+__all__ = [
+    "by_kid",
+    "checked_algorithms",
+    "construct",
+    "key_may_block",
+    "key_source",
+    "signing_key",
+    "verifying_keys",
+]
+
+_CURVE_BITS = {"ES256": 256, "ES384": 384, "ES512": 521}
+
+#: A key given as the path of a callable; an HS* secret of this shape must be given as bytes.
+_DOTTED_PATH = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)+")
+
+
+def checked_algorithms() -> list[str]:
+    """Return the accepted algorithms.
+
+    Raises:
+        ImproperlyConfigured: one is unknown, or they mix secrets and public keys: then a token
+            signed with the *public* key as a secret would pass (RFC 8725, section 2.1).
+    """
+    algorithms = conf.algorithms
+    known = (
+        {"HS256", "HS384", "HS512"},
+        {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"},
+    )
+    if not algorithms or not any(family.issuperset(algorithms) for family in known):
+        raise ImproperlyConfigured(
+            f"BAZIS_JWT_SESSION_ALG = {conf.BAZIS_JWT_SESSION_ALG!r}: expected algorithms of one"
+            " family, HS256/384/512 or RS/ES256/384/512."
+        )
+    return algorithms
+
+
+def key_may_block() -> bool:
+    """Tell whether finding a key calls code of the project's, which may wait for something."""
+    source = conf.BAZIS_WS_JWT_KEY
+    return callable(source) or (isinstance(source, str) and _is_dotted_path(source))
+
+
+def verifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
+    """Return the keys that may have signed a token with this `kid`."""
+    source = key_source()
+    if source is None:
+        secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+        return [construct(secret, algorithms) for secret in secrets]
+    if callable(source):
+        source = _call(source, kid)
+        if source is None:
+            raise TokenError("invalid_token", "Invalid token")
+    elif isinstance(source, Mapping) and "kty" not in source:
+        source = _choose(source, kid)
+    return [construct(source, algorithms)]
+
+
+def key_source() -> Any:
+    """Return ``BAZIS_WS_JWT_KEY``, or what its dotted path names."""
+    source: Any = conf.BAZIS_WS_JWT_KEY
+    if not isinstance(source, str) or not _is_dotted_path(source):
+        return source
+    try:
+        return import_string(source)
+    except ImportError as error:
+        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY = {source!r}: {error}") from error
+
+
+def signing_key(algorithm: str) -> tuple[str | None, Key]:
+    """Return the key to sign with, and its `kid` if it has one."""
+    key: Any = conf.BAZIS_WS_JWT_SIGNING_KEY
+    kid = None
+    if key is None and algorithm.startswith("HS"):
+        key = key_source()
+        key = settings.SECRET_KEY if key is None else key
+        key = _call(key, None) if callable(key) else key
+    if key is None:
+        raise ImproperlyConfigured(
+            f"Tokens are verified by {algorithm}; set BAZIS_WS_JWT_SIGNING_KEY to issue them, or"
+            " get them from whoever has the private key."
+        )
+    if isinstance(key, Mapping) and key:
+        kid, key = next(iter(by_kid(key).items()))
+    return kid, construct(key, [algorithm])
+
+
+def by_kid(keys: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return ``{kid: key}``, which a JWK or a JWK set (RFC 7517, section 5) becomes too."""
+    if "kty" in keys:
+        return {keys.get("kid"): keys}
+    if isinstance(keys.get("keys"), list | tuple):
+        return {each.get("kid"): each for each in keys["keys"]}
+    return keys
+
+
+def construct(key: Any, algorithms: Sequence[str]) -> Key:
+    """Return jose's key object for the first of `algorithms` that `key` fits.
+
+    Raises:
+        ImproperlyConfigured: it is empty, or a key for none of them.
+    """
+    for algorithm in algorithms[:-1]:
+        try:
+            return _construct(key, algorithm)
+        except ImproperlyConfigured:
+            continue  # in a list of RS* and ES*, a key is for some of them only
+    return _construct(key, algorithms[-1])
+
+
+def _call(source: Callable[[str | None], Any], kid: str | None) -> Any:
+    try:
+        return source(kid)
+    except Exception as error:
+        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY failed: {error!r}") from error
+
+
+def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:
+    """Return the key of `kid` from ``{kid: key}`` or a JWK set."""
+    keys = by_kid(keys)
+    if kid is None and len(keys) == 1:
+        return next(iter(keys.values()))
+    if kid not in keys:
+        raise TokenError("invalid_token", "Invalid token")
+    return keys[kid]
+
+
+def _construct(key: Any, algorithm: str) -> Key:
+    if not key:
+        raise ImproperlyConfigured("The JWT key is empty: set SECRET_KEY or BAZIS_WS_JWT_KEY.")
+    if isinstance(key, Key):
+        return key
+    try:
+        if isinstance(key, str | bytes):
+            return _constructed(key, algorithm)
+        return _fitting(jwk.construct(key, key.get("alg", algorithm)), algorithm)
+    except (JOSEError, ValueError, TypeError, AttributeError) as error:
+        raise ImproperlyConfigured(f"The JWT key is no key for {algorithm}: {error}") from error
+
+
+@lru_cache(maxsize=32)
+def _constructed(key: str | bytes, algorithm: str) -> Key:
+    """Parse a key once: reading a PEM costs more than checking a signature."""
+    return _fitting(jwk.construct(key, algorithm), algorithm)
+
+
+def _fitting(key: Key, algorithm: str) -> Key:
+    """Return `key`, unless it is of another kind: jose takes it, and then verifies nothing."""
+    curve = getattr(getattr(key, "prepared_key", None), "curve", None)
+    bits = None if curve is None else curve.key_size
+    expected = _CURVE_BITS.get(algorithm)
+    if bits != expected:
+        raise JOSEError(f"expected a curve of {expected} bits, got one of {bits}")
+    return key
+
+
+def _is_dotted_path(key: str) -> bool:
+    """Tell the path of a callable from a key itself."""
+    return _DOTTED_PATH.fullmatch(key) is not None

@@ -1,0 +1,146 @@
+"""Ending a user's sessions from the server, on every process, and keeping the door shut."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from channels.db import database_sync_to_async
+
+from .. import presence, sending
+from ..conf import conf
+from ..exceptions import AuthenticationFailed, TokenError
+from ..groups import user_group
+from ..presence.stores import get_store
+from ..presence.stores.base import RevokeBefore, RevokeToken
+from ..times import microseconds
+from ..types import GroupMessage
+from ..users import key_of, pk_of
+from . import tokens
+from .identity import identify
+
+__all__ = [
+    "adisconnect",
+    "arevoke_before",
+    "arevoke_token",
+    "disconnect",
+    "revoke_before",
+    "revoke_token",
+]
+
+_DETAILS = {"logged_out": "The server ended the session"}
+
+
+def disconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> int:
+    """End all sessions of `user`: each connection gets the error `code` and closes with 4401.
+
+    Args:
+        user: an instance or a primary key.
+        revoke: also refuse, from now on, every token issued before now (remembered for
+            ``BAZIS_WS_REVOCATION_SECONDS``); without it, a client may come back with its token.
+
+    Returns:
+        How many connections the user had.
+
+    Raises:
+        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        SynchronousOnlyOperation: called on an event loop; use the async twin.
+    """
+    sending.refuse_on_loop("adisconnect")
+    pk = pk_of(user)
+    if revoke:
+        # Revoke before ending sessions, so that a reconnect in between is refused.
+        get_store().ask(_before(pk, None))
+    connections = presence.count([pk])
+    sending.send([_ending(pk, code)])
+    return connections
+
+
+async def adisconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> int:
+    """Async twin of `disconnect`."""
+    pk = pk_of(user)
+    if revoke:
+        await get_store().aask(_before(pk, None))
+    connections = await presence.acount([pk])
+    await sending.asend([_ending(pk, code)])
+    return connections
+
+
+def revoke_before(user: Any, moment: float | None = None) -> None:
+    """Refuse all tokens of `user` issued before `moment`, and end the sessions opened by them.
+
+    A token without ``iat`` counts as issued before; a Django session goes on, for it has no
+    token.
+
+    Args:
+        user: an instance or a primary key.
+        moment: seconds since the epoch; by default now, by the clock of the presence store.
+
+    Raises:
+        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        SynchronousOnlyOperation: called on an event loop; use the async twin.
+    """
+    sending.refuse_on_loop("arevoke_before")
+    pk = pk_of(user)
+    before_us = get_store().ask(_before(pk, moment))
+    sending.send([_ending(pk, "logged_out", before=before_us)])
+
+
+async def arevoke_before(user: Any, moment: float | None = None) -> None:
+    """Async twin of `revoke_before`."""
+    pk = pk_of(user)
+    before_us = await get_store().aask(_before(pk, moment))
+    await sending.asend([_ending(pk, "logged_out", before=before_us)])
+
+
+def revoke_token(token: str) -> None:
+    """Refuse this one token until it would have expired, and end the sessions opened by it.
+
+    Raises:
+        TokenError: it is not valid, or has no ``jti`` to know it by.
+        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        SynchronousOnlyOperation: called on an event loop; use the async twin.
+    """
+    sending.refuse_on_loop("arevoke_token")
+    claims, pk = _claims_and_pk(token)
+    get_store().ask(_void(claims))
+    if pk is not None:
+        sending.send([_ending(pk, "logged_out", jti=claims.jti)])
+
+
+async def arevoke_token(token: str) -> None:
+    """Async twin of `revoke_token`."""
+    claims, pk = await database_sync_to_async(_claims_and_pk)(token)
+    await get_store().aask(_void(claims))
+    if pk is not None:
+        await sending.asend([_ending(pk, "logged_out", jti=claims.jti)])
+
+
+def _claims_and_pk(token: str) -> tuple[tokens.Claims, Any]:
+    """Return the claims of a token, and whose it is; None if nobody's who could have sessions."""
+    claims = tokens.verify(token)
+    if claims.jti is None:
+        raise TokenError("invalid_token", "A token without jti can't be revoked alone.")
+    try:
+        return claims, identify(claims).user.pk
+    except AuthenticationFailed:
+        return claims, None
+
+
+def _before(pk: Any, moment: float | None) -> RevokeBefore:
+    before_us = None if moment is None else microseconds(moment)
+    return RevokeBefore(key_of(pk), before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS))
+
+
+def _void(claims: tokens.Claims) -> RevokeToken:
+    left = claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY - time.time()
+    return RevokeToken(str(claims.jti), max(1, math.ceil(left)))
+
+
+def _ending(pk: Any, code: str, **which: Any) -> GroupMessage:
+    """Return the message that ends the user's sessions on every process; `which` chooses among
+    them, see `Session.is_ended_by`.
+    """
+    group, detail = user_group(pk), _DETAILS.get(code, code)
+    return group, {"type": "ws.end", "group": group, "code": code, "detail": detail, **which}

@@ -1,0 +1,1 @@
+"""One WebSocket connection: its gate, session, watches, inbox and limits."""

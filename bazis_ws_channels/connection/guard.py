@@ -1,0 +1,56 @@
+"""What goes wrong on one connection, as errors of the protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import protocol
+from ..exceptions import AuthenticationFailed, ChannelLayerUnavailable, PresenceUnavailable
+
+__all__ = ["Guard"]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+
+class Guard:
+    """Awaits coroutines; nobody else's connection notices what they raise.
+
+    Args:
+        fail: tells the client an error code and a detail, and closes with the code given, if any.
+        end: the same, after ending the session.
+        label: names the connection in the log: never a token, never a body.
+    """
+
+    def __init__(
+        self,
+        fail: Callable[[str, str, int | None], Awaitable[None]],
+        end: Callable[[str, str, int | None], Awaitable[None]],
+        label: Callable[[], str],
+    ) -> None:
+        self._fail = fail
+        self._end = end
+        self._label = label
+
+    async def __call__(self, awaitable: Awaitable[Any]) -> None:
+        """Await; tell the client what went wrong."""
+        try:
+            await awaitable
+        except AuthenticationFailed as error:
+            is_refused = error.code == "too_many_connections"
+            close = protocol.CLOSE_TOO_MUCH if is_refused else None
+            await self._end(error.code, error.detail, close)
+        except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
+            logger.error("%s (%s)", error, self._label())
+            await self.fail_internally()
+        except Exception:
+            logger.exception("A connection failed (%s)", self._label())
+            await self.fail_internally()
+
+    async def fail_internally(self) -> None:
+        """Say that the server failed, and close."""
+        detail = "Internal server error"
+        await self._fail("internal_error", detail, protocol.CLOSE_SERVER_FAILURE)

@@ -1,0 +1,91 @@
+"""Who is in which group, and what waits for whom, on one event loop. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection
+
+from .types import Event
+
+__all__ = ["Mailbox", "Membership", "Taker"]
+
+#: Takes an event at once, or answers False.
+Taker = Callable[[Event], bool]
+
+
+class Mailbox(asyncio.Queue[bytes]):
+    """Queue of undelivered messages for one channel, as Redis sent them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taker: Taker | None = None
+        #: Runs out some seconds after a `receive` was cancelled.
+        self.closing: asyncio.TimerHandle | None = None
+
+    def deliver(self, event: Event, data: bytes) -> None:
+        """Give the event to the taker; else keep the message until it is received."""
+        if self.taker is None or not self.empty() or not self.taker(event):
+            self.put_nowait(data)
+
+    def stay_open(self) -> None:
+        """Stop the timer that would close the channel."""
+        if self.closing is not None:
+            self.closing.cancel()
+            self.closing = None
+
+
+class Membership:
+    """The channels of one event loop and their groups."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, Mailbox] = {}
+        self.groups: dict[str, set[str]] = {}
+        self._groups_of: defaultdict[str, set[str]] = defaultdict(set)
+
+    def open(self, channel: str) -> Mailbox:
+        """Make a mailbox for a channel."""
+        mailbox = self.channels[channel] = Mailbox()
+        return mailbox
+
+    def add(self, group: str, channel: str) -> None:
+        """Put a channel into a group."""
+        self.groups.setdefault(group, set()).add(channel)
+        self._groups_of[channel].add(group)
+
+    def discard(self, group: str, channel: str) -> bool:
+        """Take a channel out of a group; True if the group is empty now and was not before."""
+        groups = self._groups_of.get(channel)
+        if groups is not None:
+            groups.discard(group)
+            if not groups:
+                del self._groups_of[channel]
+        members = self.groups.get(group)
+        if members is None:
+            return False
+        members.discard(channel)
+        if members:
+            return False
+        del self.groups[group]
+        return True
+
+    def close(self, channel: str) -> list[str]:
+        """Forget a channel; return the groups that are empty now."""
+        mailbox = self.channels.pop(channel, None)
+        if mailbox is not None:
+            mailbox.stay_open()
+        groups = tuple(self._groups_of.get(channel, ()))
+        return [group for group in groups if self.discard(group, channel)]
+
+    def recipients(self, name: str) -> Collection[str]:
+        """Return the channels that a message sent to a group or a channel is for."""
+        members = self.groups.get(name)
+        return tuple(members) if members else (name,)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for mailbox in self.channels.values():
+            mailbox.stay_open()
+        self.channels.clear()
+        self.groups.clear()
+        self._groups_of.clear()

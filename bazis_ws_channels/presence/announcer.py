@@ -1,0 +1,163 @@
+"""Announcing changes of the online status: to those who watch, and to signal receivers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.utils.functional import SimpleLazyObject
+
+from .. import sending
+from ..exceptions import PresenceUnavailable, PublishError
+from ..groups import watch_group
+from ..signals import user_offline, user_online
+from ..times import datetime_of
+from ..users import pk_from_key
+from .stores.base import Edge
+
+__all__ = ["Announcer"]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+#: Changes that are told before they are noted as told.
+_BATCH = 40
+#: Receivers that run at the same time, each in a thread of its own where they are sync.
+_WORKERS = 8
+
+Confirm = Callable[[Sequence[tuple[str, int]]], Awaitable[list[Edge]]]
+
+
+class Announcer:
+    """Tells each change once, and notes in the store that it was told.
+
+    What can't be pushed or noted stays and is tried again by `retry`. What was not told when the
+    process ends is told by another.
+
+    Args:
+        confirm: notes changes as told; returns those that came meanwhile.
+    """
+
+    def __init__(self, confirm: Confirm) -> None:
+        self._confirm = confirm
+        self._untold: dict[str, Edge] = {}  # all that is in hand, by user key
+        self._waiting: list[Edge] = []
+        self._unpushed: dict[str, Edge] = {}
+        self._unconfirmed: list[Edge] = []
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    @property
+    def has_left_over(self) -> bool:
+        """Whether `retry` has something to do."""
+        return bool(self._unpushed or self._unconfirmed)
+
+    def tell(self, edges: Iterable[Edge]) -> None:
+        """Tell changes soon; those in hand already are told once."""
+        for edge in edges:
+            if self._untold.get(edge.key) != edge:
+                self._untold[edge.key] = edge
+                self._waiting.append(edge)
+        if self._waiting and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._tell_all())
+
+    async def retry(self) -> None:
+        """Push and note again what could not be."""
+        unpushed, self._unpushed = list(self._unpushed.values()), {}
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        await self._push(unpushed)
+        await self._note(unconfirmed + self._pushed(unpushed))
+
+    async def drain(self) -> None:
+        """Wait until everything is told."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Finish what is being told; the rest stays in the store for another process."""
+        self._is_stopping = True
+        await self.drain()
+
+    async def _tell_all(self) -> None:
+        while self._waiting and not self._is_stopping:
+            edges, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            await self._push(edges)
+            await _signal_all(edges)
+            await self._note(self._pushed(edges))
+
+    def _pushed(self, edges: Sequence[Edge]) -> list[Edge]:
+        return [edge for edge in edges if self._unpushed.get(edge.key) != edge]
+
+    async def _push(self, edges: Sequence[Edge]) -> None:
+        """Push changes to those who watch, together."""
+        if not edges:
+            return
+        try:
+            await sending.asend([_message(edge) for edge in edges])
+        except PublishError as error:
+            logger.warning("Changes of the online status are yet to be pushed: %s", error)
+            self._unpushed.update((edge.key, edge) for edge in edges)
+
+    async def _note(self, edges: Sequence[Edge]) -> None:
+        if not edges:
+            return
+        try:
+            news = await self._confirm([(edge.key, edge.seq) for edge in edges])
+        except PresenceUnavailable:
+            self._unconfirmed.extend(edges)
+            return
+        for edge in edges:
+            if self._untold.get(edge.key) == edge:
+                del self._untold[edge.key]
+        self.tell(news)
+
+
+def _message(edge: Edge) -> tuple[str, dict[str, Any]]:
+    group = watch_group(edge.key)
+    return group, {
+        "type": "ws.presence",
+        "group": group,
+        "user": edge.key,
+        "seq": edge.seq,
+        "is_online": edge.is_online,
+        "last_seen": edge.last_seen,
+    }
+
+
+async def _signal_all(edges: Sequence[Edge]) -> None:
+    """Call the receivers, a few changes at a time."""
+    waiting = [edge for edge in edges if _signal_of(edge).receivers]
+    workers = min(len(waiting), _WORKERS)
+    async with asyncio.TaskGroup() as group:
+        for number in range(workers):
+            group.create_task(_work(waiting[number::workers]))
+
+
+async def _work(edges: Sequence[Edge]) -> None:
+    # A thread of its own, or sync receivers would all run in the process's single shared one.
+    async with ThreadSensitiveContext():
+        try:
+            for edge in edges:
+                await _signal(edge)
+        finally:
+            await sync_to_async(connections.close_all)()
+
+
+async def _signal(edge: Edge) -> None:
+    model: Any = get_user_model()
+    try:
+        user_id = pk_from_key(edge.key)
+        user = SimpleLazyObject(lambda: model._default_manager.get(pk=user_id))
+        await _signal_of(edge).asend_robust(  # logs by itself
+            sender=model, user_id=user_id, user=user, at=datetime_of(edge.at)
+        )
+    except Exception:
+        logger.exception("Telling receivers about user %s failed.", edge.key)
+
+
+def _signal_of(edge: Edge) -> Any:
+    return user_online if edge.is_online else user_offline

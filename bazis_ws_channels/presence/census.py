@@ -1,0 +1,57 @@
+"""Finding the users of dead processes, and those whose grace is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from .lease import Lease
+from .stores import get_store
+from .stores.base import Bury, Census, Edge, Records
+
+__all__ = ["take_census"]
+
+#: Users that one script call works on, so that Redis is never busy for long.
+_BATCH = 500
+
+Tell = Callable[[Iterable[Edge]], None]
+
+
+async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: bool) -> float | None:
+    """Bury dead processes and end graces; return the seconds until the next grace ends, if any.
+
+    Args:
+        tell: gets the changes that were found.
+        own: also find changes of this process whose replies were lost.
+        may_bury_lost: whether the sessions of the lease that was lost are restored.
+
+    Raises:
+        PresenceUnavailable: the store is out of reach.
+    """
+    while True:
+        reply = await get_store().aask(Census(lease.name, _BATCH, own))
+        tell(reply.edges)
+        for dead in _to_bury(lease, reply.dead, may_bury_lost):
+            await _bury(lease, tell, dead)
+        if not reply.more:
+            break
+    lease.has_peers = reply.has_peers
+    return None if reply.next_due is None else (reply.next_due - reply.now) / 1_000_000
+
+
+def _to_bury(lease: Lease, dead: Sequence[str], may_bury_lost: bool) -> Iterator[str]:
+    """Choose the processes that are dead for sure: what this one was before is, once its sessions
+    are restored; of others only a process that had the time to see them renew can tell.
+    """
+    for name in dead:
+        if may_bury_lost if name == lease.lost_name else lease.is_settled:
+            yield name
+
+
+async def _bury(lease: Lease, tell: Tell, dead: str) -> None:
+    cursor = "0"
+    while True:
+        page = await get_store().aask(Records(dead, cursor, _BATCH))
+        tell(await get_store().aask(Bury(lease.name, dead, page.records)))
+        cursor = page.cursor
+        if cursor == "0":
+            return

@@ -1,0 +1,96 @@
+"""A process's lease: by it the others know that the process is alive."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+
+from ..conf import conf
+from .stores import get_store
+from .stores.base import Register, Release, Renew
+
+__all__ = ["Lease"]
+
+
+class Lease:
+    """The lease of one event loop, under a name that is new each time it is taken.
+
+    Args:
+        clock: seconds, monotonic.
+
+    Attributes:
+        name: the process's name in the store; empty without a lease.
+        lost_name: the name under which the last lease was lost; empty if none was.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = ""
+        self.lost_name = ""
+        self.has_peers = False
+        self._clock = clock
+        self._renewed_at = 0.0
+        self._unbroken_since = 0.0
+
+    @property
+    def age_seconds(self) -> float:
+        """Time since the last renewal."""
+        return self._clock() - self._renewed_at
+
+    @property
+    def settles_in_seconds(self) -> float:
+        """Time until the lease has been held for a whole lease time without a break: before that,
+        peers may not have had the time to renew theirs, and must not be called dead.
+        """
+        return max(0.0, self._unbroken_since + conf.BAZIS_WS_LEASE_SECONDS - self._clock())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether that time has passed."""
+        return self.settles_in_seconds == 0
+
+    async def take(self) -> None:
+        """Take a lease under a new name.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach.
+        """
+        name = secrets.token_hex(8)
+        self.has_peers = await get_store().aask(Register(name, _lease_ms()))
+        if self.name:
+            self.lost_name = self.name
+        self.name = name
+        self._renewed_at = self._unbroken_since = self._clock()
+
+    async def renew(self, *, after_break: bool = False) -> bool:
+        """Go on with the lease; False if it was lost.
+
+        Args:
+            after_break: the store may have been away, so that peers could not renew either.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach.
+        """
+        started_at = self._clock()
+        has_peers = await get_store().aask(Renew(self.name, _lease_ms()))
+        if after_break or started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+            self._unbroken_since = started_at
+        self._renewed_at = started_at
+        if has_peers is None:
+            return False
+        self.has_peers = has_peers
+        return True
+
+    async def release(self) -> None:
+        """Give the lease back.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach. The lease ends by itself then.
+        """
+        name, self.name = self.name, ""
+        if name:
+            await get_store().aask(Release(name))
+
+
+def _lease_ms() -> int:
+    return int(conf.BAZIS_WS_LEASE_SECONDS * 1000)

@@ -1,0 +1,321 @@
+"""Who is online: what the rest of a project asks of presence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any, TypeVar
+
+from django.db.models import Model
+
+from ..conf import conf
+from ..exceptions import PresenceUnavailable
+from ..redis.breaker import Breaker
+from ..redis.commands import Command
+from ..redis.hosts import Host
+from ..sending import refuse_on_loop
+from ..times import datetime_of
+from ..users import in_namespace, key_of, pk_from_key, pks_of
+from .stores import get_store
+from .stores.base import Counts, OnlineCount, OnlineKeys, Question, Seen, Statuses, Store
+from .stores.encoding import Stale
+from .stores.redis import RedisStore
+
+__all__ = [
+    "Status",
+    "acount",
+    "acount_quietly",
+    "alast_seen",
+    "aonline",
+    "aonline_count",
+    "aonline_users",
+    "astatuses",
+    "count",
+    "count_command",
+    "count_from",
+    "count_quietly",
+    "last_seen",
+    "online",
+    "online_count",
+    "online_users",
+    "prefetch",
+    "statuses",
+]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+R = TypeVar("R")
+
+#: Users of one question: Redis is busy for some 20 ms with it.
+_ROUND = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A user's presence at one moment.
+
+    Attributes:
+        is_online: at least one live connection, on any process or machine.
+        last_seen: while online the moment of asking, else the end of the last connection;
+            None if never, or longer ago than ``BAZIS_WS_LAST_SEEN_SECONDS``.
+    """
+
+    is_online: bool = False
+    last_seen: datetime | None = None
+
+
+class _Reader:
+    """Asks the store, and answers by ``BAZIS_WS_PRESENCE_ON_ERROR`` where it can't."""
+
+    def __init__(self) -> None:
+        self._breaker = Breaker()
+        self._store: Store | None = None
+
+    def read(self, question: Question[R]) -> R | None:
+        """Ask; None where the store can't answer and the settings say "offline"."""
+        if self._is_refused():
+            return None
+        try:
+            answer = get_store().ask(question)
+        except PresenceUnavailable as error:
+            self.failed(error)
+            return None
+        self.worked()
+        return answer
+
+    async def aread(self, question: Question[R]) -> R | None:
+        """Async twin of `read`."""
+        if self._is_refused():
+            return None
+        try:
+            answer = await get_store().aask(question)
+        except PresenceUnavailable as error:
+            self.failed(error)
+            return None
+        self.worked()
+        return answer
+
+    def failed(self, error: PresenceUnavailable) -> None:
+        """Note that the store did not answer; log it once.
+
+        Raises:
+            PresenceUnavailable: the settings say "raise".
+        """
+        if not self._breaker.has_failed:
+            rule = conf.BAZIS_WS_PRESENCE_ON_ERROR
+            logger.error("The presence store failed. %s. Reading answers %r.", error, rule)
+        self._breaker.failed()
+        if conf.BAZIS_WS_PRESENCE_ON_ERROR == "raise":
+            raise error
+
+    def worked(self) -> None:
+        """Note that the store answered."""
+        if self._breaker.has_failed:
+            logger.error("The presence store is back.")
+        self._breaker.worked()
+
+    def _is_refused(self) -> bool:
+        if self._store is not get_store():  # another one since the settings have changed
+            self._store, self._breaker = get_store(), Breaker()
+        if not self._breaker.is_open:
+            return False
+        if conf.BAZIS_WS_PRESENCE_ON_ERROR == "raise":
+            raise PresenceUnavailable("The presence store was out of reach a moment ago")
+        return True
+
+
+_reader = _Reader()
+
+
+def statuses(users: Iterable[Any]) -> dict[Any, Status]:
+    """Return the status of each of `users` (instances or primary keys) by primary key.
+
+    One round trip for up to 5,000 users. Unsaved users are left out.
+
+    Raises:
+        PresenceUnavailable: the store is out of reach and ``BAZIS_WS_PRESENCE_ON_ERROR`` says
+            "raise"; otherwise everybody is offline then.
+        SynchronousOnlyOperation: called on an event loop; use `astatuses`.
+    """
+    refuse_on_loop("presence.astatuses")
+    pks = _saved(users)
+    return _merged(pks, (_reader.read(Statuses(keys)) for keys in _rounds(pks)))
+
+
+async def astatuses(users: Iterable[Any]) -> dict[Any, Status]:
+    """Async twin of `statuses`."""
+    pks = _saved(users)
+    return _merged(pks, [await _reader.aread(Statuses(keys)) async for keys in _around(pks)])
+
+
+def online(users: Iterable[Any]) -> set[Any]:
+    """Return the primary keys of those of `users` who are online. Raises as `statuses`."""
+    refuse_on_loop("presence.aonline")
+    pks = _saved(users)
+    return _online(pks, (_reader.read(Counts(keys)) for keys in _rounds(pks)))
+
+
+async def aonline(users: Iterable[Any]) -> set[Any]:
+    """Async twin of `online`."""
+    pks = _saved(users)
+    return _online(pks, [await _reader.aread(Counts(keys)) async for keys in _around(pks)])
+
+
+def count(users: Iterable[Any]) -> int:
+    """Return how many live connections `users` have together. Raises as `statuses`."""
+    refuse_on_loop("presence.acount")
+    pks = pks_of(users)
+    return sum(chain.from_iterable(_reader.read(Counts(keys)) or () for keys in _rounds(pks)))
+
+
+async def acount(users: Iterable[Any]) -> int:
+    """Async twin of `count`."""
+    pks = pks_of(users)
+    replies = [await _reader.aread(Counts(keys)) async for keys in _around(pks)]
+    return sum(chain.from_iterable(reply or () for reply in replies))
+
+
+def online_users() -> set[Any]:
+    """Return the primary keys of all users who are online. Raises as `statuses`."""
+    refuse_on_loop("presence.aonline_users")
+    are_sure, keys = _reader.read(OnlineKeys()) or (True, [])
+    keys = list(filter(in_namespace, keys))
+    if are_sure:
+        return set(map(pk_from_key, keys))
+    return _online_keys(keys, (_reader.read(Counts(each)) for each in _sliced(keys)))
+
+
+async def aonline_users() -> set[Any]:
+    """Async twin of `online_users`."""
+    are_sure, keys = await _reader.aread(OnlineKeys()) or (True, [])
+    keys = list(filter(in_namespace, keys))
+    if are_sure:
+        return set(map(pk_from_key, keys))
+    return _online_keys(keys, [await _reader.aread(Counts(each)) for each in _sliced(keys)])
+
+
+def online_count() -> int:
+    """Return how many users are online. Raises as `statuses`."""
+    refuse_on_loop("presence.aonline_count")
+    number = None if conf.namespace else _reader.read(OnlineCount())
+    return len(online_users()) if number is None else number
+
+
+async def aonline_count() -> int:
+    """Async twin of `online_count`."""
+    number = None if conf.namespace else await _reader.aread(OnlineCount())
+    return len(await aonline_users()) if number is None else number
+
+
+def last_seen(users: Iterable[Any]) -> dict[Any, datetime | None]:
+    """Return by primary key when each of `users` was last online (see `Status`)."""
+    return {pk: status.last_seen for pk, status in statuses(users).items()}
+
+
+async def alast_seen(users: Iterable[Any]) -> dict[Any, datetime | None]:
+    """Async twin of `last_seen`."""
+    return {pk: status.last_seen for pk, status in (await astatuses(users)).items()}
+
+
+def prefetch(users: Iterable[Any]) -> None:
+    """Read the status of user *instances* at once and keep it on them.
+
+    Their `is_online` and `last_seen` then answer what was true at this moment, without asking
+    again, as prefetched relations do.
+    """
+    users = list(users)
+    known = statuses(users)
+    for user in users:
+        user._ws_status = known.get(user.pk, Status())
+
+
+# --- for publishing, which counts in the same round trip ------------------------------------
+
+
+def count_command(pks: Sequence[Any]) -> tuple[Host, Command] | None:
+    """Return a Redis command that counts users' connections; None where presence isn't in Redis."""
+    store = get_store()
+    if not isinstance(store, RedisStore):
+        return None
+    return store.host, store.command(Counts([key_of(pk) for pk in pks]))
+
+
+def count_from(pks: Sequence[Any], reply: Any) -> int:
+    """Return the count in the reply to `count_command`; ask again if it holds none."""
+    store = get_store()
+    if reply is None or not isinstance(store, RedisStore):
+        return count_quietly(pks)
+    try:
+        answer = store.answer(Counts([key_of(pk) for pk in pks]), reply)
+    except PresenceUnavailable:
+        return 0
+    return count_quietly(pks) if isinstance(answer, Stale) else sum(answer)
+
+
+def count_quietly(pks: Sequence[Any]) -> int:
+    """As `count`; 0 where the store can't answer, for publishing must not fail for it."""
+    try:
+        return count(pks)
+    except PresenceUnavailable:
+        return 0
+
+
+async def acount_quietly(pks: Sequence[Any]) -> int:
+    """Async twin of `count_quietly`."""
+    try:
+        return await acount(pks)
+    except PresenceUnavailable:
+        return 0
+
+
+# --- helpers --------------------------------------------------------------------------------
+
+
+def _saved(users: Iterable[Any]) -> list[Any]:
+    if not isinstance(users, Model | str | bytes):  # which `pks_of` refuses
+        users = [user for user in users if getattr(user, "pk", user) is not None]
+    return pks_of(users)
+
+
+def _sliced(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _ROUND] for start in range(0, len(keys), _ROUND))
+
+
+def _rounds(pks: Sequence[Any]) -> Iterator[Sequence[str]]:
+    return _sliced([key_of(pk) for pk in pks])
+
+
+async def _around(pks: Sequence[Any]) -> Any:
+    """Yield rounds of keys, with a turn of the event loop between them."""
+    for number, keys in enumerate(_rounds(pks)):
+        if number:
+            await asyncio.sleep(0)
+        yield keys
+
+
+def _merged(
+    pks: Sequence[Any], replies: Iterable[tuple[int, list[Seen]] | None]
+) -> dict[Any, Status]:
+    found: list[Status] = []
+    for reply in replies:
+        if reply is None:
+            return dict.fromkeys(pks, Status())
+        now, seen = reply
+        found += [
+            Status(bool(each.connections), datetime_of(now if each.connections else each.last_seen))
+            for each in seen
+        ]
+    return dict(zip(pks, found, strict=True))
+
+
+def _online(pks: Sequence[Any], replies: Iterable[list[int] | None]) -> set[Any]:
+    counts = chain.from_iterable(reply or () for reply in replies)
+    return {pk for pk, connections in zip(pks, counts, strict=False) if connections}
+
+
+def _online_keys(keys: Sequence[str], replies: Iterable[list[int] | None]) -> set[Any]:
+    return {pk_from_key(key) for key in _online(keys, replies)}

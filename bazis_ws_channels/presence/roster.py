@@ -1,0 +1,192 @@
+"""The sessions of one event loop and those that have left, and how the store hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
+
+from ..conf import conf
+from ..times import microseconds
+from .lease import Lease
+from .stores import get_store
+from .stores.base import Disconnect, Edge, Intact, Record, Restore
+
+__all__ = ["Roster", "Socket"]
+
+#: Sessions that one script call works on, so that Redis is never busy for long.
+_BATCH = 500
+
+
+class Socket(Protocol):
+    """What presence tells a connection."""
+
+    def refresh(self, *, is_settled: bool) -> None:
+        """Messages may have been missed: look again at who is online. Before things are settled,
+        who seems offline may only be on its way back.
+        """
+
+    async def going_down(self) -> None:
+        """The server stops: close the socket with 4503 and return when it is gone."""
+
+
+S = TypeVar("S", bound=Socket)
+
+
+@dataclass(slots=True)
+class _Session(Generic[S]):
+    """A session that is open, and whether the store has heard of it."""
+
+    key: str
+    socket: S
+    is_written: bool = False
+
+
+@dataclass(slots=True)
+class _Departure:
+    """A session that is gone, and whether the store may have lost its record before that."""
+
+    key: str
+    is_lost: bool
+
+
+class Roster(Generic[S]):
+    """Sessions by id, and departures that are yet to be written.
+
+    Attributes:
+        must_restore: whether the store may have lost the sessions' records.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.must_restore = False
+        self._lease = lease
+        self._sessions: dict[str, _Session[S]] = {}
+        self._departures: dict[str, _Departure] = {}
+        self._writing: asyncio.Task[bool] | None = None
+        self._checked = 0
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._sessions
+
+    @property
+    def has_departures(self) -> bool:
+        """Whether somebody's leaving is yet to be written."""
+        return bool(self._departures)
+
+    @property
+    def sockets(self) -> list[S]:
+        """The sockets of the sessions."""
+        return [session.socket for session in self._sessions.values()]
+
+    def add(self, session_id: str, key: str, socket: S) -> bool:
+        """Enter a session; False if it stands there already."""
+        if session_id in self._sessions:
+            return False
+        self._sessions[session_id] = _Session(key, socket)
+        return True
+
+    def was_written(self, session_id: str) -> None:
+        """Note that the store knows of a session."""
+        if session_id in self._sessions:
+            self._sessions[session_id].is_written = True
+
+    def remove(self, session_id: str) -> bool:
+        """Move a session to the departures; False if it doesn't stand there."""
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return False
+        is_lost = session.is_written and self.must_restore
+        self._departures[session_id] = _Departure(session.key, is_lost)
+        return True
+
+    def remove_all(self) -> None:
+        """Move every session to the departures."""
+        for session_id in tuple(self._sessions):
+            self.remove(session_id)
+
+    def lost(self) -> None:
+        """Note that the store may have lost everything: the lease was."""
+        self.must_restore = True
+        # Nobody else can tell of departures that Redis never heard of.
+        for departure in self._departures.values():
+            departure.is_lost = True
+
+    # --- writing ----------------------------------------------------------------------------
+
+    async def write_departures(self) -> bool:
+        """Write the departures; several callers share one call. True if a grace runs now.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach; they are kept.
+        """
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_departures())
+        return await asyncio.shield(self._writing)
+
+    async def _write_departures(self) -> bool:
+        await asyncio.sleep(0)  # let the others that go in this turn of the loop come along
+        somebody_left = False
+        while self._departures:
+            is_lost = next(iter(self._departures.values())).is_lost
+            alike = (each for each in self._departures.items() if each[1].is_lost == is_lost)
+            batch = dict(islice(alike, _BATCH))
+            somebody_left |= await self._write_batch(batch, is_lost)
+            for session_id in batch:
+                self._departures.pop(session_id, None)
+        return somebody_left
+
+    async def _write_batch(self, batch: dict[str, _Departure], is_lost: bool) -> bool:
+        grace = conf.BAZIS_WS_OFFLINE_GRACE_SECONDS
+        grace += conf.BAZIS_WS_LEASE_SECONDS if is_lost else 0
+        question = Disconnect(
+            process=self._lease.name,
+            grace_us=microseconds(grace),
+            keep_us=microseconds(conf.BAZIS_WS_LAST_SEEN_SECONDS),
+            lost=self._lease.lost_name if is_lost else None,
+            records=[(session_id, departure.key) for session_id, departure in batch.items()],
+        )
+        return await get_store().aask(question)
+
+    async def restore(self) -> list[Edge]:
+        """Write the sessions again; return the changes to tell.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach; some may be written.
+        """
+        edges: list[Edge] = []
+        written = [(sid, each.key) for sid, each in self._sessions.items() if each.is_written]
+        for start in range(0, len(written), _BATCH):
+            batch = self._still_open(written[start : start + _BATCH])
+            question = Restore(self._lease.name, self._lease.lost_name, batch)
+            edges += await get_store().aask(question)
+            # Who went meanwhile was taken off before this wrote it: take it off again.
+            for session_id, key in batch:
+                if session_id not in self._sessions:
+                    self._departures[session_id] = _Departure(key, is_lost=False)
+        self.must_restore = False
+        return edges
+
+    async def is_intact(self) -> bool:
+        """Look whether the records are still in the store, those of some sessions at each call:
+        Redis may have evicted them.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach.
+        """
+        written = [(sid, each.key) for sid, each in self._sessions.items() if each.is_written]
+        if self._checked >= len(written):
+            self._checked = 0
+        batch = written[self._checked : self._checked + _BATCH]
+        self._checked += len(batch)
+        keys = list(dict.fromkeys(key for _, key in batch))
+        if not keys or await get_store().aask(Intact(self._lease.name, keys)):
+            return True
+        return len(self._still_open(batch)) < len(batch)  # missing because they left
+
+    def _still_open(self, records: Iterable[Record]) -> Sequence[Record]:
+        return [record for record in records if record[0] in self._sessions]

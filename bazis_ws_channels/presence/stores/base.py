@@ -1,0 +1,338 @@
+"""What is asked of a presence store: questions as values, and the store's interface.
+
+Times are whole microseconds since the epoch by the store's own clock; users are named by their
+keys (`users.key_of`). A *process* is the lease's name of one serving event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+
+__all__ = [
+    "Bury",
+    "Census",
+    "CensusReply",
+    "Connect",
+    "Connected",
+    "Counts",
+    "Disconnect",
+    "Edge",
+    "Intact",
+    "OnlineCount",
+    "OnlineKeys",
+    "Question",
+    "Records",
+    "RecordsReply",
+    "Register",
+    "Release",
+    "Renew",
+    "Restore",
+    "RevokeBefore",
+    "RevokeToken",
+    "Revoked",
+    "Seen",
+    "Statuses",
+    "Store",
+    "Token",
+    "Told",
+    "ToldState",
+    "ToldStates",
+]
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+#: A connection's id and its user's key.
+Record = tuple[str, str]
+
+
+class Question(Generic[R_co]):
+    """Something to ask a store; the type parameter is the reply's."""
+
+    __slots__ = ()
+
+
+class Store(Protocol):
+    """What answers questions."""
+
+    #: Whether other processes see it.
+    shared: bool
+
+    def ask(self, question: Question[R]) -> R:
+        """Answer a question, blocking.
+
+        Raises:
+            PresenceUnavailable: Redis is out of reach, too slow, or answers nonsense.
+        """
+
+    async def aask(self, question: Question[R]) -> R:
+        """Answer a question without blocking the event loop. Raises as `ask`."""
+
+
+# --- replies --------------------------------------------------------------------------------
+
+
+class Edge(NamedTuple):
+    """A change of a user's online status that is yet to be told.
+
+    Attributes:
+        seq: grows with every change, whatever the clock does.
+        at: when it was made.
+        last_seen: when the user was last there.
+    """
+
+    key: str
+    seq: int
+    is_online: bool
+    at: int
+    last_seen: int
+
+
+class Connected(NamedTuple):
+    """Reply to `Connect`. ``lost``: the process has no lease, nothing was written."""
+
+    verdict: Literal["ok", "lost", "revoked", "too_many"]
+    edges: list[Edge]
+
+
+class CensusReply(NamedTuple):
+    """Reply to `Census`.
+
+    Attributes:
+        dead: registered processes whose lease has run out.
+        next_due: when the next grace ends; None if none runs.
+        more: whether there is more to do at once.
+        edges: changes to tell.
+    """
+
+    dead: list[str]
+    has_peers: bool
+    now: int
+    next_due: int | None
+    more: bool
+    edges: list[Edge]
+
+
+class RecordsReply(NamedTuple):
+    """Reply to `Records`; the cursor is "0" at the end."""
+
+    cursor: str
+    records: list[Record]
+
+
+class Seen(NamedTuple):
+    """One user's reply to `Statuses`: live connections, and the last time there was one."""
+
+    connections: int
+    last_seen: int | None
+
+
+class ToldState(NamedTuple):
+    """One user's reply to `ToldStates`: what was told last, or is being told now."""
+
+    is_online: bool
+    last_seen: int | None
+
+
+# --- a process's life -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Register(Question[bool]):
+    """Take a lease under a new name; the reply tells whether there are peers, who hear of it."""
+
+    process: str
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renew(Question[bool | None]):
+    """Go on with a lease: whether there are peers; None if the lease was lost."""
+
+    process: str
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Question[None]):
+    """Give the lease back; the process must have no connections."""
+
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intact(Question[bool]):
+    """Tell whether the records of a process, and of these users, are still there."""
+
+    process: str
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Census(Question[CensusReply]):
+    """Find dead processes, users whose grace is over, and changes that nobody tells: those of a
+    dead process, and with `own` those of this process, whose replies may have been lost. At most
+    about `batch` of each.
+    """
+
+    process: str
+    batch: int
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Records(Question[RecordsReply]):
+    """Read about `count` records of a process, from a cursor ("0" at first)."""
+
+    process: str
+    cursor: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bury(Question[list[Edge]]):
+    """Take records of a dead process off, and the process itself when none is left.
+
+    It counts as buried from the first of them on: whoever is restored meanwhile was told
+    offline. The reply: the changes to tell.
+    """
+
+    process: str
+    dead: str
+    records: Sequence[Record]
+
+
+# --- connections ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What may make a session void.
+
+    Attributes:
+        issued_us: the token's time of issue, None if it has none.
+        jti: the token's id, None if it has none.
+        age_us: how long ago a Django session was looked at; None for a token.
+    """
+
+    issued_us: int | None = None
+    jti: str | None = None
+    age_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Question[Connected]):
+    """Write that a connection is open, unless its token is void or the user has `limit`."""
+
+    process: str
+    connection: str
+    key: str
+    limit: int
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Question[bool]):
+    """Write that connections are gone; the reply tells whether anybody's last one went.
+
+    Attributes:
+        grace_us: how long after that the user counts as told online.
+        keep_us: how long last-seen times are kept.
+        lost: the process that held them, where the store may have forgotten it: their end must
+            still be announced, unless a peer has buried that process, and so told.
+    """
+
+    process: str
+    grace_us: int
+    keep_us: int
+    lost: str | None
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Restore(Question[list[Edge]]):
+    """Write connections again that were written under a lease that was lost.
+
+    Users whom nobody told offline (the store lost its memory) come back without a word.
+    """
+
+    process: str
+    lost: str
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Question[list[Edge]]):
+    """Note that changes were told; the reply: those of the same users that came meanwhile."""
+
+    process: str
+    edges: Sequence[tuple[str, int]]
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses(Question[tuple[int, list[Seen]]]):
+    """Read users' connections and last-seen times; the reply begins with the time."""
+
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts(Question[list[int]]):
+    """Count users' live connections."""
+
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldStates(Question[tuple[int, int, list[ToldState]]]):
+    """Read what was told of users; the reply begins with the number of the last change and the
+    time.
+    """
+
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineKeys(Question[tuple[bool, list[str]]]):
+    """List users with a connection; whether all their processes are alive, so that it is right
+    as it is.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineCount(Question[int | None]):
+    """Count users with a connection; None if some process is dead, so that counting must look
+    closer.
+    """
+
+
+# --- revocation -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeBefore(Question[int]):
+    """Void all tokens of a user issued before a moment, by default now; the reply: that moment."""
+
+    key: str
+    before_us: int | None
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeToken(Question[None]):
+    """Void one token, by its id."""
+
+    jti: str
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked(Question[list[bool]]):
+    """Tell of each user's token whether it is void."""
+
+    tokens: Sequence[tuple[str, Token]]

@@ -1,0 +1,28 @@
+-- Who is alive. Put before every script that asks.
+--
+-- KEYS  1: the set of processes; then the lease of each process that the caller knows
+-- ARGV  1: how many those are; then their names
+-- Reply {'stale', {names}} if the caller doesn't know all of them: ask again with these.
+--
+-- Leaves: alive (name -> boolean), K and A (where the script's own KEYS and ARGV begin, less 1),
+-- now (us), us() (a number as text: Lua prints large ones with an exponent).
+local K = tonumber(ARGV[1]) + 1
+local A = K
+local alive, all_alive = {}, true
+for i = 2, K do alive[ARGV[i]] = false end
+local registered = redis.call('SMEMBERS', KEYS[1])
+for _, name in ipairs(registered) do
+  if alive[name] == nil then return {'stale', registered} end
+end
+for i = 2, K do alive[ARGV[i]] = redis.call('EXISTS', KEYS[i]) == 1 end
+for _, name in ipairs(registered) do all_alive = all_alive and alive[name] end
+local function us(number) return string.format('%.0f', number) end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function live(session)
+  local count = 0
+  for _, process in ipairs(redis.call('HVALS', session)) do
+    if alive[process] then count = count + 1 end
+  end
+  return count
+end

@@ -1,0 +1,23 @@
+-- Take connections of a dead process off; the process too when none is left.
+-- After alive.lua and edges.lua.
+-- KEYS  K+1: the dead process's records; K+2: buried; K+3: online; K+4: last seen; K+5: leaving;
+--       then the session of each connection's user
+-- ARGV  A+1: the dead process; then connection, user key, ...
+-- Reply {edges}
+local dead = ARGV[A + 1]
+if alive[dead] or not alive[process] then return edges end
+redis.call('SADD', KEYS[K + 2], dead)
+redis.call('EXPIRE', KEYS[K + 2], 3600)
+for i = A + 2, #ARGV, 2 do
+  local connection, key, session = ARGV[i], ARGV[i + 1], KEYS[K + 6 + (i - A - 2) / 2]
+  redis.call('HDEL', KEYS[K + 1], connection)
+  if redis.call('HGET', session, connection) == dead then
+    redis.call('HDEL', session, connection)
+    if redis.call('EXISTS', session) == 0 and redis.call('SREM', KEYS[K + 3], key) == 1 then
+      redis.call('ZADD', KEYS[K + 4], us(now), key)
+      change(key, 0)
+    end
+  end
+end
+if redis.call('EXISTS', KEYS[K + 1]) == 0 then redis.call('SREM', KEYS[1], dead) end
+return edges

@@ -1,0 +1,63 @@
+"""Commands as values, and what to do with error replies. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redis.exceptions import NoScriptError, ReadOnlyError
+
+__all__ = ["Command", "Script", "repeated", "was_demoted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One Redis command.
+
+    Attributes:
+        parts: its name and arguments.
+        is_repeatable: whether it may be sent again when its reply was lost, because doing it
+            twice is the same as doing it once.
+        script: the script that an ``EVALSHA`` runs.
+    """
+
+    parts: tuple[Any, ...]
+    is_repeatable: bool = False
+    script: Script | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the name under which Redis caches it."""
+
+    text: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", sha)
+
+    def command(
+        self, keys: Sequence[str], args: Sequence[Any], *, is_repeatable: bool = False
+    ) -> Command:
+        """Return the command that runs the script with these KEYS and ARGV."""
+        return Command(("EVALSHA", self.sha, len(keys), *keys, *args), is_repeatable, self)
+
+
+def repeated(command: Command, reply: Any) -> Command | None:
+    """Return what to send again after this reply: nothing was done by `command`, or nothing is
+    done wrong by doing it twice. None: the reply stands.
+    """
+    if isinstance(reply, NoScriptError) and command.script is not None:
+        _, _, *arguments = command.parts
+        return replace(command, parts=("EVAL", command.script.text, *arguments), script=None)
+    if was_demoted(reply):
+        return command
+    return None
+
+
+def was_demoted(reply: Any) -> bool:
+    """Tell whether the server answered that it is a replica now: the primary is elsewhere."""
+    return isinstance(reply, ReadOnlyError)

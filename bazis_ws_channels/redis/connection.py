@@ -1,0 +1,268 @@
+"""One Redis connection for each event loop and host, shared by all who talk to that host.
+
+Calls that are made at the same time share a round trip: one task writes whatever has come
+together and reads the replies. redis-py's client would take a connection from a pool, try again,
+measure and time each read and each write, at twice the cost of the command itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ..loops import LoopLocal
+from .commands import Command, repeated, was_demoted
+from .hosts import Host
+
+__all__ = ["Connection", "connection_to"]
+
+#: Commands written together, so that the time limit is one of a round, however many wait.
+_ROUND = 500
+#: After so much idle time a connection is pinged before it is used: balancers forget idle ones.
+IDLE_SECONDS = 15.0
+
+
+class _Call(NamedTuple):
+    """Commands of one caller, who waits for the replies."""
+
+    commands: Sequence[Command]
+    replies: asyncio.Future[list[Any]]
+
+
+class Connection:
+    """A connection of one event loop, made at the first call and again when it was lost.
+
+    Args:
+        host: the server.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, host: Host, clock: Callable[[], float] = time.monotonic) -> None:
+        self.host = host
+        #: Called when the server turns out to be a replica, which was the primary before.
+        self.demotion_listeners: set[Callable[[], None]] = set()
+        self._clock = clock
+        self._pool = host.async_pool()
+        self._link: Any = None  # redis-py's connection
+        self._used_at = 0.0
+        self._waiting: list[_Call] = []
+        self._wakeup: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def make_link(self) -> Any:
+        """Return another redis-py connection to the same host, not yet connected."""
+        return self._pool.make_connection()
+
+    async def call(self, command: Command) -> Any:
+        """Return Redis's reply to a command.
+
+        Raises:
+            redis.RedisError, OSError: Redis refuses it, or is out of reach.
+        """
+        [reply] = await self.exchange([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are written together; an error *reply* is one of
+        them.
+
+        Raises:
+            redis.RedisError, OSError: Redis is out of reach. Nobody knows what was done of the
+                commands that are not repeatable.
+        """
+        call = _Call(commands, asyncio.get_running_loop().create_future())
+        self._waiting.append(call)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        elif self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+        return await call.replies
+
+    async def close(self) -> None:
+        """Close the connection. Pending calls raise RedisError."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        _fail(self._take_all(), RedisError("The connection was closed."))
+        await self._hang_up()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            calls = self._take_round()
+            if not calls:
+                self._wakeup = loop.create_future()
+                await self._wakeup
+                continue
+            try:
+                await self._answer(calls)
+            except Exception as error:
+                _fail(calls, error)
+            except BaseException:
+                _fail(calls, RedisError("The connection was closed."))
+                raise
+
+    def _take_all(self) -> list[_Call]:
+        calls, self._waiting = self._waiting, []
+        return calls
+
+    def _take_round(self) -> list[_Call]:
+        """Return the calls of the next round. Skip cancelled calls: their callers have already
+        been told they failed.
+        """
+        waiting = [call for call in self._take_all() if not call.replies.done()]
+        size = 0
+        for number, call in enumerate(waiting):
+            size += len(call.commands)
+            if size > _ROUND and number:
+                self._waiting = waiting[number:]
+                return waiting[:number]
+        return waiting
+
+    async def _answer(self, calls: list[_Call]) -> None:
+        commands = [command for call in calls for command in call.commands]
+        replies = iter(await self._ask(commands))
+        for call in calls:
+            own = [next(replies) for _ in call.commands]
+            if not call.replies.done():
+                call.replies.set_result(own)
+
+    async def _ask(self, commands: list[Command]) -> list[Any]:
+        """Return the replies, after a second try of what may be tried twice."""
+        try:
+            replies = await self._round_trip(commands)
+        except (RedisConnectionError, OSError) as error:
+            if isinstance(error, TimeoutError) or not all(c.is_repeatable for c in commands):
+                raise
+            replies = await self._round_trip(commands)
+        again = {
+            number: command
+            for number, reply in enumerate(replies)
+            if isinstance(reply, Exception)
+            and (command := repeated(commands[number], reply)) is not None
+        }
+        if again:
+            if any(was_demoted(reply) for reply in replies):
+                await self._demoted()
+            for number, reply in zip(
+                again, await self._round_trip(list(again.values())), strict=True
+            ):
+                replies[number] = reply
+        return replies
+
+    async def _round_trip(self, commands: list[Command]) -> list[Any]:
+        """Write commands and read their replies, those that are errors too."""
+        link = await self._ready()
+        limit = self.host.timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                packed = link.pack_commands([command.parts for command in commands])
+                await link.send_packed_command(packed, check_health=False)
+                replies = [await _read_reply(link) for _ in commands]
+        except BaseException as error:
+            await self._hang_up()
+            if isinstance(error, TimeoutError):
+                raise RedisTimeoutError(f"Redis did not answer within {limit} s.") from error
+            raise
+        self._used_at = self._clock()
+        return replies
+
+    async def _ready(self) -> Any:
+        """Return redis-py's connection, made anew if it was lost while it was idle."""
+        if self._link is None or not self._link.is_connected:
+            return await self._connect()
+        if self._clock() - self._used_at > IDLE_SECONDS:
+            if not await _is_alive(self._link, self.host.timeout_seconds / 2):
+                await self._hang_up()
+                return await self._connect()
+        elif await _has_unread(self._link):
+            await self._hang_up()
+            return await self._connect()
+        return self._link
+
+    async def _connect(self) -> Any:
+        limit = self.host.connect_seconds
+        link = self.make_link()
+        try:
+            async with asyncio.timeout(limit):
+                await link.connect()
+        except BaseException as error:
+            await link.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
+            raise
+        self._link = link
+        return link
+
+    async def _hang_up(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.disconnect(nowait=True)
+
+    async def _demoted(self) -> None:
+        """Connect anew: the name, or Sentinel, may point at another server now."""
+        await self._hang_up()
+        for listener in tuple(self.demotion_listeners):
+            listener()
+
+
+def connection_to(host: Host) -> Connection:
+    """Return the running event loop's connection to a host."""
+    connections = _connections.get()
+    connection = connections.get(host)
+    if connection is None:
+        connection = connections[host] = Connection(host)
+    return connection
+
+
+async def _close_all(connections: dict[Host, Connection]) -> None:
+    for connection in connections.values():
+        await connection.close()
+
+
+_connections: LoopLocal[dict[Host, Connection]] = LoopLocal(dict, _close_all)
+
+
+async def _read_reply(link: Any) -> Any:
+    """Return one reply; an error *reply* is returned too, for the others behind it."""
+    try:
+        return await link.read_response()
+    except RedisError as error:
+        if not link.is_connected:
+            raise
+        return error
+
+
+async def _is_alive(link: Any, limit_seconds: float) -> bool:
+    """Ping an idle connection."""
+    try:
+        async with asyncio.timeout(limit_seconds):
+            await link.send_command("PING", check_health=False)
+            await link.read_response()
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+async def _has_unread(link: Any) -> bool:
+    """Tell whether an idle connection has something to read: the end of it, as a rule."""
+    try:
+        unread: bool = await link.can_read()
+    except (RedisError, OSError):
+        return True
+    return unread
+
+
+def _fail(calls: Sequence[_Call], error: Exception) -> None:
+    for call in calls:
+        if not call.replies.done():
+            call.replies.set_exception(error)

@@ -1,0 +1,31 @@
+"""Redis's errors in plain English."""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+__all__ = ["explain"]
+
+
+def explain(error: BaseException) -> str:
+    """Say what is wrong with Redis, for whoever reads the log: out of reach, or in the way."""
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, OutOfMemoryError):
+        return f"Redis is out of memory (raise maxmemory): {what}"
+    if isinstance(error, ReadOnlyError):
+        return f"Redis is a read-only replica (is there a primary?): {what}"
+    if isinstance(error, NoPermissionError):
+        return f"Redis forbids a command or key (see the ACL in docs/deployment.md): {what}"
+    if isinstance(error, AuthenticationError):
+        return f"Redis refuses the user name or password: {what}"
+    if isinstance(error, ResponseError) and str(error).startswith(("MOVED", "CROSSSLOT", "ASK")):
+        return f"Redis is a Cluster, and was addressed as a single server: {what}"
+    if isinstance(error, ResponseError):
+        return f"Redis refused a command: {what}"
+    return f"Redis is out of reach: {what}"

@@ -1,0 +1,144 @@
+"""Where Redis is: one entry of channels-redis's ``hosts``, as a value."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import redis
+import redis.asyncio
+from channels_redis.utils import create_pool, decode_hosts
+from django.conf import settings
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ..conf import conf
+
+__all__ = ["Host", "hosts_of", "presence_host", "shard_of"]
+
+#: A dead sentinel costs this long before the next is asked.
+_SENTINEL_SECONDS = 0.5
+#: More than any server takes: the number of connections is that of the threads that publish.
+_NO_LIMIT = 2**31
+
+
+class Host:
+    """One Redis server, or the primary that Sentinel names.
+
+    Hosts with the same options are equal, so that whoever talks to the same server shares a
+    connection. `repr` shows no password.
+
+    Args:
+        options: ``{"address": url}``, ``{"host": ..., "port": ...}`` or ``{"master_name": ...,
+            "sentinels": [...]}``, with further arguments of redis-py's connections.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = dict(options)
+        self._key = repr(sorted(self.options.items(), key=lambda item: item[0]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Host) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"<Host {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """The server's address without user name and password."""
+        if "master_name" in self.options:
+            return f"sentinel:{self.options['master_name']}"
+        if "address" in self.options:
+            return str(self.options["address"]).rpartition("@")[2].rpartition("//")[2]
+        return f"{self.options.get('host', 'localhost')}:{self.options.get('port', 6379)}"
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long to wait for an answer."""
+        return float(self.options.get("socket_timeout") or conf.BAZIS_WS_REDIS_TIMEOUT)
+
+    @property
+    def connect_seconds(self) -> float:
+        """How long to wait for a connection, which may have to be found through sentinels."""
+        sentinels = len(self.options.get("sentinels", ()))
+        return self.timeout_seconds + 2 * sentinels * _SENTINEL_SECONDS
+
+    def async_pool(self) -> Any:
+        """Return a pool that makes connections for one event loop."""
+        options = self.connection_options(AsyncRetry(NoBackoff(), 0), timeout=None)
+        return create_pool(options)
+
+    @property
+    def blocking_pool(self) -> redis.ConnectionPool:
+        """The pool of connections for sync code: safe for threads, greenlets and after a fork."""
+        return _blocking_pool(self, self.timeout_seconds)
+
+    def connection_options(self, retry: Any, timeout: float | None) -> dict[str, Any]:
+        """Return the arguments of redis-py's connections."""
+        options = {
+            "socket_connect_timeout": self.timeout_seconds,
+            "socket_keepalive": True,
+            **self.options,
+            "retry": retry,
+            "protocol": 2,
+            "decode_responses": False,
+            "socket_timeout": timeout,
+        }
+        if "unix://" in str(options.get("address", "")) or "path" in options:
+            del options["socket_keepalive"]
+        if "master_name" in options:
+            options["sentinel_kwargs"] = {
+                "socket_timeout": _SENTINEL_SECONDS,
+                "socket_connect_timeout": _SENTINEL_SECONDS,
+                "retry": retry,
+                **(options.get("sentinel_kwargs") or {}),
+            }
+        return options
+
+
+@lru_cache(maxsize=32)
+def _blocking_pool(host: Host, timeout_seconds: float) -> redis.ConnectionPool:
+    # Half of the time for the TCP connection, half for each answer of the handshake; how long a
+    # reply may take is said with each read.
+    options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)
+    options["socket_connect_timeout"] = timeout_seconds / 2
+    options["max_connections"] = _NO_LIMIT
+    if "address" in options:
+        return redis.ConnectionPool.from_url(options.pop("address"), **options)
+    if "master_name" in options:
+        sentinels, arguments = options.pop("sentinels"), options.pop("sentinel_kwargs")
+        sentinel = redis.Sentinel(sentinels, sentinel_kwargs=arguments)
+        return redis.SentinelConnectionPool(options.pop("master_name"), sentinel, **options)
+    return redis.ConnectionPool(**options)
+
+
+def hosts_of(entries: Sequence[Any] | None) -> list[Host]:
+    """Return the hosts of a channel layer's ``hosts`` setting; localhost for none."""
+    return [Host(options) for options in decode_hosts(entries)]
+
+
+def shard_of(name: str, hosts: Sequence[Host]) -> Host:
+    """Return the host of a Redis channel, the same that channels-redis chooses: the upper bits of
+    a checksum cut down to 12 bits.
+    """
+    if len(hosts) == 1:
+        return hosts[0]
+    return hosts[int((binascii.crc32(name.encode()) & 0xFFF) / (4096 / len(hosts)))]
+
+
+def presence_host() -> Host | None:
+    """Return the Redis of the presence: ``BAZIS_WS_REDIS_URL``, else the default channel layer's
+    first host. None: presence is kept in the process.
+    """
+    if conf.BAZIS_WS_REDIS_URL:
+        return Host({"address": conf.BAZIS_WS_REDIS_URL})
+    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
+    if "redis" not in layer.get("BACKEND", "").lower():
+        return None
+    return hosts_of(layer.get("CONFIG", {}).get("hosts"))[0]

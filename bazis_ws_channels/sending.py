@@ -1,0 +1,144 @@
+"""Sending group messages through the channel layer, with a time limit, sync and async."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.exceptions import ChannelFull
+from channels.layers import get_channel_layer
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from redis.exceptions import RedisError
+
+from .conf import conf
+from .exceptions import MessageTooBig, PublishError, WsError
+from .redis.breaker import Breaker
+from .redis.commands import Command
+from .redis.errors import explain
+from .redis.hosts import Host
+from .types import GroupMessage
+
+__all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send"]
+
+#: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
+_ROUND = 1000
+
+_FAILURES = (RedisError, OSError, ChannelFull, WsError)
+
+_breaker = Breaker()
+
+
+def push(group: str, frame: str) -> GroupMessage:
+    """Return the group message that pushes the text `frame` to a group's connections.
+
+    Raises:
+        MessageTooBig: no server could send it.
+    """
+    size_bytes = len(frame) if frame.isascii() else len(frame.encode())
+    if size_bytes > conf.BAZIS_WS_MAX_MESSAGE_BYTES:
+        raise MessageTooBig(size_bytes, conf.BAZIS_WS_MAX_MESSAGE_BYTES)
+    return group, {"type": "ws.push", "group": group, "text": frame}
+
+
+def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Return `items` in rounds, each to be sent within the time limit."""
+    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+
+
+def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:
+    """Send group messages of one round from sync code.
+
+    Our own layer sends them over a blocking connection, without an event loop; any other through
+    `async_to_sync`, at its cost.
+
+    Args:
+        before: a Redis command that is written with them and done before them, where the layer
+            can; else nothing is done with it.
+
+    Returns:
+        The reply to `before`; None where it was not written.
+
+    Raises:
+        PublishError: they could not be handed over within ``BAZIS_WS_PUBLISH_TIMEOUT``.
+        SynchronousOnlyOperation: this is an event loop.
+    """
+    refuse_on_loop("asend")
+    layer = channel_layer()
+    send_blocking = getattr(layer, "group_send_blocking", None)
+    if send_blocking is None:
+        # The in-memory layer's queues belong to the server's loop, where this runs it.
+        return async_to_sync(asend)(messages)
+    _refuse_if_open()
+    try:
+        reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
+    except _FAILURES as error:
+        _breaker.failed()
+        raise _publish_error(error) from error
+    _breaker.worked()
+    return reply
+
+
+async def asend(messages: Sequence[GroupMessage]) -> None:
+    """Async twin of `send`, without `before`."""
+    layer = channel_layer()
+    _refuse_if_open()
+    limit_seconds = conf.BAZIS_WS_PUBLISH_TIMEOUT
+    try:
+        async with asyncio.timeout(limit_seconds):
+            if len(messages) == 1:
+                await layer.group_send(*messages[0])
+            else:
+                await asyncio.gather(*(layer.group_send(*message) for message in messages))
+    except TimeoutError as error:
+        _breaker.failed()
+        raise PublishError(
+            f"Publishing took over {limit_seconds} s (BAZIS_WS_PUBLISH_TIMEOUT)."
+        ) from error
+    except _FAILURES as error:
+        _breaker.failed()
+        raise _publish_error(error) from error
+    _breaker.worked()
+
+
+def refuse_on_loop(twin: str) -> None:
+    """Raise where blocking would hold up an event loop, as Django's ORM does.
+
+    Args:
+        twin: the async function to use instead.
+
+    Raises:
+        SynchronousOnlyOperation: this thread runs an event loop, and DJANGO_ALLOW_ASYNC_UNSAFE
+            isn't set.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise SynchronousOnlyOperation(f"This is async code: use `await {twin}(...)`.")
+
+
+def channel_layer() -> Any:
+    """Return the default channel layer.
+
+    Raises:
+        ImproperlyConfigured: there is none.
+    """
+    layer = get_channel_layer()
+    if layer is None:
+        raise ImproperlyConfigured("CHANNEL_LAYERS has no 'default' channel layer.")
+    return layer
+
+
+def _refuse_if_open() -> None:
+    if _breaker.is_open:
+        raise PublishError("Redis failed less than a second ago; publishing isn't tried again yet.")
+
+
+def _publish_error(error: BaseException) -> PublishError:
+    if isinstance(error, RedisError | OSError):
+        return PublishError(f"The channel layer failed. {explain(error)}")
+    return PublishError(f"The channel layer failed: {type(error).__name__}: {error}")

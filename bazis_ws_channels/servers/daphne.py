@@ -1,0 +1,200 @@
+"""What daphne and Twisted make us do.
+
+daphne's `send` never waits, and its transport's buffer grows without end. So frames go to that
+transport, framed once for all recipients of a broadcast, and Twisted tells when it is full
+(`IPushProducer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from typing import Any
+
+from autobahn.websocket.protocol import PreparedMessage
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet.defer import Deferred
+from twisted.internet.tcp import Connection as TCPConnection
+from twisted.python.threadable import isInIOThread
+
+from ..types import Send
+from .writer import Writer
+
+__all__ = ["DaphneWriter", "on_stop", "protocol_of"]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+#: Seconds that clean-up may hold up the end of the server.
+_STOP_SECONDS = 8.0
+#: What a plain TCP transport must have, so that a frame may go to the socket at once; the last is
+#: private. Without them frames go through the transport's `write`, which is slower.
+_NEEDED = ("connected", "writeSomeData", "dataBuffer", "offset", "_tempDataLen")
+
+
+class DaphneWriter(Writer):
+    """Frames for one client of daphne, written to its transport without a hop."""
+
+    def __init__(self, send: Send, on_overflow: Callable[[], None], protocol: Any) -> None:
+        super().__init__(send, on_overflow)
+        self._protocol = protocol
+        self._is_paused = False
+        self._is_direct = _takes_frames_at_once(protocol.transport)
+        # Twisted's HTTP channel, done with this connection, is still registered.
+        protocol.transport.unregisterProducer()
+        protocol.transport.registerProducer(self, True)
+
+    def write(self, frame: str | bytes) -> None:
+        """Write a frame, or keep it while the transport is full."""
+        if self._closed:
+            return
+        if self._is_paused:
+            self._enqueue(frame)
+        else:
+            self._write(frame)
+
+    async def close(self, code: int) -> None:
+        """Write the close frame behind what the transport holds.
+
+        What waits for a full transport is dropped: the client isn't reading, and autobahn cuts
+        the connection a second after a close frame that isn't answered.
+        """
+        self._closed = True
+        self._pending.clear()
+        self._detach()
+        await self._send({"type": "websocket.close", "code": code})
+
+    def abandon(self) -> None:
+        """Drop everything: the connection is gone."""
+        super().abandon()
+        self._detach()
+
+    def _write(self, frame: str | bytes) -> None:
+        """Write to the transport, not by autobahn's `sendPreparedMessage`: that formats a line of
+        debug log for each frame, logged or not, which costs more than the rest of a delivery.
+        """
+        protocol, data = self._protocol, _framed(frame)
+        if protocol.state != protocol.STATE_OPEN:
+            return
+        transport = protocol.transport
+        if self._is_direct and _is_drained(transport):
+            # Give the socket what it takes at once, as asyncio does. Twisted would first ask the
+            # selector whether it may, then tell it that it is done: two system calls a frame.
+            written = transport.writeSomeData(data)
+            if written == len(data):
+                return
+            if isinstance(written, int):  # else it is the error, which `write` meets too
+                data = data[written:]
+        transport.write(data)
+
+    def _detach(self) -> None:
+        """Stop hearing of the transport: with a paused producer it would never close."""
+        transport = self._protocol.transport
+        if transport is not None:
+            transport.unregisterProducer()
+
+    # --- IPushProducer ----------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Twisted: the transport holds over 64 KiB."""
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        """Twisted: the transport is empty."""
+        self._is_paused = False
+        if getattr(self._protocol.transport, "disconnecting", False):
+            return self._detach()
+        while self._pending and not self._is_paused:
+            frame = self._pending.popleft()
+            self._bytes -= len(frame)
+            self._write(frame)
+
+    def stopProducing(self) -> None:
+        """Twisted: the connection is gone."""
+        self._closed = True
+        self._pending.clear()
+
+
+def protocol_of(send: Any) -> Any | None:
+    """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by strangers, and
+    the connection is there.
+    """
+    if not isinstance(send, partial) or not send.args:
+        return None
+    protocol = send.args[0]
+    if not isinstance(protocol, WebSocketProtocol) or protocol.transport is None:
+        return None
+    return protocol
+
+
+def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
+    """Await `callback` before Twisted's reactor ends, if it runs this event loop.
+
+    daphne cancels its applications on SIGTERM, unless a WebSocket handshake happened within the
+    last second: then a KeyError skips all of that. Twisted's own trigger always comes.
+    """
+    from twisted.internet import reactor
+
+    if not getattr(reactor, "running", False) or not isInIOThread():
+        return
+
+    async def limited() -> None:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await callback()
+
+    def trigger() -> Any:
+        deferred = Deferred.fromFuture(asyncio.ensure_future(limited()))
+        deferred.addErrback(lambda failure: None)
+        return deferred
+
+    reactor.addSystemEventTrigger("before", "shutdown", trigger)  # type: ignore[attr-defined]
+
+
+def _takes_frames_at_once(transport: Any) -> bool:
+    """Tell whether frames may go to the socket at once."""
+    kind = type(transport)
+    if kind not in _direct:
+        _direct[kind] = isinstance(transport, TCPConnection) and _has_needed(transport)
+    return _direct[kind]
+
+
+#: The answer for each class of transport, found at its first connection.
+_direct: dict[type[Any], bool] = {}
+
+
+def _has_needed(transport: Any) -> bool:
+    missing = [name for name in _NEEDED if not hasattr(transport, name)]
+    if missing:
+        logger.warning(
+            "Twisted's %s has no %s (any more): frames go the slower public way.",
+            type(transport).__name__,
+            ", ".join(missing),
+        )
+    return not missing
+
+
+def _is_drained(transport: Any) -> bool:
+    """Tell whether nothing waits in Twisted's buffers, so that a frame may pass them by."""
+    return (
+        transport.connected
+        and not transport._tempDataLen
+        and transport.offset == len(transport.dataBuffer)
+    )
+
+
+def _framed(frame: str | bytes) -> bytes:
+    """Frame a message (RFC 6455, section 5.2), once for the many who get the same."""
+    return _framed_small(frame) if len(frame) <= 16384 else _frame(frame)
+
+
+@lru_cache(maxsize=64)
+def _framed_small(frame: str | bytes) -> bytes:
+    return _frame(frame)
+
+
+def _frame(frame: str | bytes) -> bytes:
+    payload = frame.encode() if isinstance(frame, str) else frame
+    is_binary = isinstance(frame, bytes)
+    message = PreparedMessage(payload, is_binary, applyMask=False, doNotCompress=True)
+    return message.payloadHybi

@@ -1,0 +1,135 @@
+"""Frames for one client: in order, without waiting, and with bounded memory.
+
+ASGI's `send` promises to wait while a client doesn't read; a task awaits it here. daphne's never
+waits, so under daphne frames go another way (`servers.daphne`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from channels.sessions import InstanceSessionWrapper
+
+from ..conf import conf
+from ..types import Send
+
+__all__ = ["Writer", "make_writer", "server_send"]
+
+#: Seconds that a client has to take what is pending, and then the close frame.
+CLOSE_SECONDS = 1.0
+
+
+class Writer:
+    """Frames for one client.
+
+    Args:
+        send: the server's ASGI `send`.
+        on_overflow: called once when over ``BAZIS_WS_SEND_BUFFER_BYTES`` wait for a client that
+            doesn't read.
+    """
+
+    def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
+        self._send = send
+        self._on_overflow = on_overflow
+        self._pending: deque[str | bytes] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._wakeup: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def write(self, frame: str | bytes) -> None:
+        """Send a text or binary frame after those before it; silence once closed."""
+        if self._closed:
+            return
+        self._enqueue(frame)
+        if self._task is None:
+            self._task = asyncio.create_task(self._drain())
+        else:
+            self._wake_up()
+
+    async def close(self, code: int) -> None:
+        """Send what is pending, if the client takes it, then the close frame. Call it once."""
+        self._closed = True
+        if self._task is not None:
+            self._wake_up()
+            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+            self._task.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send({"type": "websocket.close", "code": code})
+        except TimeoutError:
+            self._abort()
+
+    def abandon(self) -> None:
+        """Drop everything: the connection is gone."""
+        self._closed = True
+        self._pending.clear()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _enqueue(self, frame: str | bytes) -> None:
+        # One frame may be over the limit alone, or a client could never get it.
+        if self._bytes > conf.BAZIS_WS_SEND_BUFFER_BYTES:
+            self._overflow()
+        else:
+            self._pending.append(frame)
+            self._bytes += len(frame)
+
+    def _overflow(self) -> None:
+        self._closed = True
+        self._pending.clear()
+        self._on_overflow()
+
+    def _wake_up(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    def _abort(self) -> None:
+        """Cut a connection whose client doesn't read, for which ASGI has no message."""
+        if "uvicorn" in sys.modules:
+            from .uvicorn import abort
+
+            abort(server_send(self._send))
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._pending:
+                frame = self._pending.popleft()
+                kind = "text" if isinstance(frame, str) else "bytes"
+                try:
+                    await self._send({"type": "websocket.send", kind: frame})
+                except Exception:
+                    # The server says in its own words that the client is gone; `receive` will.
+                    return self.abandon()
+                self._bytes -= len(frame)
+            if self._closed:
+                return
+            self._wakeup = loop.create_future()
+            await self._wakeup
+
+
+def make_writer(send: Send, on_overflow: Callable[[], None]) -> Writer:
+    """Return the writer for the server whose `send` this is; call it once the socket is
+    accepted.
+    """
+    if "daphne.ws_protocol" in sys.modules:
+        from .daphne import DaphneWriter, protocol_of
+
+        protocol = protocol_of(server_send(send))
+        if protocol is not None:
+            return DaphneWriter(send, on_overflow, protocol)
+    return Writer(send, on_overflow)
+
+
+def server_send(send: Any) -> Any:
+    """Return the `send` that channels' session middleware wraps: it does nothing to a WebSocket's
+    frames.
+    """
+    while isinstance(wrapper := getattr(send, "__self__", None), InstanceSessionWrapper):
+        send = wrapper.real_send
+    return send
