@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from typing import Any, ClassVar
 
@@ -18,19 +17,16 @@ from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
 from .connection.limits import Limits, Refusal
+from .connection.line import Line
 from .connection.session import Expire, Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
-from .exceptions import PresenceUnavailable
 from .presence.tracker import current_tracker
-from .protocol import BadMessage, error_frame
-from .servers.writer import Writer, make_writer
+from .protocol import BadMessage
 from .types import Event, Receive, Scope, Send
 from .users import pk_from_json
 
 __all__ = ["UserWsConsumer"]
-
-logger = logging.getLogger("bazis_ws_channels")
 
 #: Message types that a method may serve: no leading underscore, nothing but a name.
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
@@ -61,9 +57,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     open_types: ClassVar[frozenset[str]] = frozenset({"ping"})
 
     _gate: Gate
-    _limits: Limits
-    _writer: Writer | None = None
-    _is_closing = False
+    _line: Line
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,25 +77,26 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """Run the connection: ASGI's entry."""
         if (await receive())["type"] != "websocket.connect":
             return
-        self.scope, self.base_send = scope, send
-        self.channel_layer = get_channel_layer(self.channel_layer_alias)
-        self._tasks, self._limits = Tasks(), Limits()
-        self._guard = Guard(self.fail, self._end, self._label)
-        self._gate = Gate(
-            scope, self._tasks, self._make_session, self.fail, self.session_started, self._guard
-        )
-        self._inbox = Inbox(self.channel_layer, self._deliver, self._dispatch)
-        self._gone = asyncio.get_running_loop().create_future()
+        self._set_up(scope, send)
         code = 1006
         try:
             await self.connect()
             code = await self._serve(receive)
         except asyncio.CancelledError:
-            await self._close(protocol.CLOSE_GOING_DOWN)
+            await self._line.close(protocol.CLOSE_GOING_DOWN)
             raise
         finally:
             await self._clean_up()
             await self.disconnect(code)
+
+    def _set_up(self, scope: Scope, send: Send) -> None:
+        self.scope, self.base_send = scope, send
+        self.channel_layer = get_channel_layer(self.channel_layer_alias)
+        self._tasks, self._limits = Tasks(), Limits()
+        self._line = Line(send, self._tasks)
+        self._gate = Gate(scope, self._tasks, self._make_session, self.fail, self.session_started)
+        self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.label)
+        self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
 
     async def connect(self) -> None:
         """Accept the connection. Whoever isn't welcome is told why, and then closed: a browser
@@ -109,29 +104,24 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """
         offered = self.scope.get("subprotocols") or ()
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
-        self._writer = make_writer(self.base_send, self._overflowed)
+        self._line.open()
 
     async def _serve(self, receive: Receive) -> int:
         """Serve the connection; return the close code."""
         self._gate.await_token()
-        await self._guard(self._open())
+        await self._tasks.guard(self._open())
         while True:
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return event.get("code") or 1005
-            if not self._is_closing:
-                await self._guard(self._receive_frame(event.get("text"), event.get("bytes")))
+            if not self._line.is_closing:
+                await self._tasks.guard(self._receive_frame(event.get("text"), event.get("bytes")))
 
     async def _open(self) -> None:
         tracker = current_tracker()
-        tracker.sockets.add(self)
-        self.channel_name = await self._inbox.open()
-        listeners = getattr(self.channel_layer, "reconnect_listeners", None)
-        if listeners is not None:
-            listeners.add(tracker.messages_missed)
-        for group in self.groups or ():
-            await self.channel_layer.group_add(group, self.channel_name)
-        self._tasks.spawn(self._guard(self._inbox.run()))
+        tracker.lines.add(self._line)
+        groups = tuple(self.groups or ())
+        self.channel_name = await self._inbox.open(groups, tracker.messages_missed)
         pending = self.scope.get("ws_authentication")
         if pending is not None:
             identity = await pending
@@ -139,18 +129,12 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
                 await self._gate.admit(identity)
 
     async def _clean_up(self) -> None:
-        self._is_closing = True
-        current_tracker().sockets.discard(self)
+        current_tracker().lines.discard(self._line)
         self._gate.closing()
-        if self._writer is not None:
-            self._writer.abandon()
+        self._line.abandon()
         await self._tasks.cancel()
-        if not self._gone.done():
-            self._gone.set_result(None)
         await self._gate.close()
-        for group in self.groups or ():
-            await self.channel_layer.group_discard(group, self._inbox.channel)
-        self._inbox.close()
+        await self._inbox.close()
 
     # --- what clients send ------------------------------------------------------------------
 
@@ -174,7 +158,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             BadMessage: it isn't one of the protocol.
         """
         if "token" in content and "type" not in content:
-            return await self._receive_token(content["token"])
+            if not isinstance(content["token"], str):
+                raise BadMessage("`token` must be a string.")
+            return await self._gate.admit(await aauthenticate(content["token"]))
         kind = content.get("type")
         if not isinstance(kind, str):
             raise BadMessage("A message needs a `type`, a string, or a `token`.")
@@ -186,32 +172,20 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             return await self.fail("not_authenticated", "Send a token first.")
         await handler(content)
 
-    async def _receive_token(self, token: Any) -> None:
-        if not isinstance(token, str):
-            raise BadMessage("`token` must be a string.")
-        await self._gate.admit(await aauthenticate(token))
-
     async def client_ping(self, content: dict[str, Any]) -> None:
         """Answer a client's sign of life."""
         self.push(protocol.PONG)
 
     async def client_watch(self, content: dict[str, Any]) -> None:
         """Follow users' online status."""
-        pks = _watched(content)
-        async with self._gate.lock:
-            if self.session is None:
-                return
-            try:
-                await self.session.watches.watch(self.session.user, pks)
-            except WatchForbidden as error:
-                self.push(error_frame("forbidden", str(error)))
+        try:
+            await self._gate.watch(_watched(content))
+        except WatchForbidden as error:
+            await self.fail("forbidden", str(error))
 
     async def client_unwatch(self, content: dict[str, Any]) -> None:
         """Follow them no longer."""
-        pks = _watched(content)
-        async with self._gate.lock:
-            if self.session is not None:
-                await self.session.watches.unwatch(pks)
+        await self._gate.unwatch(_watched(content))
 
     # --- the session ------------------------------------------------------------------------
 
@@ -224,33 +198,15 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """
 
     def _make_session(self, identity: Identity, expire: Expire) -> Session:
-        return Session(identity, self, self.channel_layer, self.channel_name, self.push, expire)
-
-    async def _end(self, code: str, detail: str, close: int | None = None) -> None:
-        await self._gate.end(code, detail, close)
+        return Session(
+            identity, self._gate, self.channel_layer, self.channel_name, self.push, expire
+        )
 
     async def ws_end(self, event: Event) -> None:
         """The server ends the user's sessions, or those of revoked tokens."""
         await self._gate.end_by(event)
 
     # --- what the channel layer sends -------------------------------------------------------
-
-    def _deliver(self, event: Event) -> None:
-        # Any project code may have sent it, and what is raised here would hit the layer.
-        session = self.session
-        try:
-            if session is None:
-                pass
-            elif event["type"] == "ws.push":
-                session.deliver(event["group"], event["text"])
-            else:
-                session.watches.changed(event)
-        except Exception:
-            logger.exception("A delivery failed (%s)", self._label())
-            self._tasks.spawn(self._guard.fail_internally())
-
-    async def _dispatch(self, event: Event) -> None:
-        await self._guard(self.dispatch(event))
 
     async def dispatch(self, message: Event) -> None:
         """Call the method for an event of the channel layer, as any consumer does."""
@@ -264,8 +220,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     def push(self, frame: str | bytes) -> None:
         """Send a frame after those before it, without waiting; silence once closed."""
-        if self._writer is not None and not self._is_closing:
-            self._writer.write(frame)
+        self._line.push(frame)
 
     async def send(
         self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False
@@ -284,49 +239,14 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection; the reason stays here, for daphne can't send one."""
-        await self._close(1000 if code is None else code)
+        self._gate.closing()
+        await self._line.close(1000 if code is None else code)
 
     async def fail(self, code: str, detail: str, close: int | None = None) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
-        self.push(error_frame(code, detail))
         if close is not None:
-            await self._close(close)
-
-    async def _close(self, code: int) -> None:
-        if self._writer is None or self._is_closing:
-            return
-        self._is_closing = True
-        self._gate.closing()
-        await self._writer.close(code)
-
-    def _overflowed(self) -> None:
-        logger.info("A client that doesn't read was cut off: %s", self._label())
-        self._tasks.spawn(self._close(protocol.CLOSE_TOO_MUCH))
-
-    # --- what presence asks -----------------------------------------------------------------
-
-    def refresh(self, *, is_settled: bool) -> None:
-        """Look again at who is online, for changes may have been missed."""
-        if self.session is not None:
-            self._tasks.spawn(self._guard(self._refresh(is_settled)))
-
-    async def _refresh(self, is_settled: bool) -> None:
-        async with self._gate.lock:
-            try:
-                if self.session is not None:
-                    await self.session.watches.refresh(may_be_offline=is_settled)
-            except PresenceUnavailable as error:
-                current_tracker().note_failure(error)  # which asks again when the store is back
-
-    async def going_down(self) -> None:
-        """Close with 4503, for the server stops, and return once the client is gone."""
-        await self._close(protocol.CLOSE_GOING_DOWN)
-        await asyncio.wait({self._gone}, timeout=1)
-
-    def _label(self) -> str:
-        """Name the connection in the log: never a token, never a body."""
-        session = self.session
-        return f"user {session.pk}, session {session.id}" if session else "no session"
+            self._gate.closing()
+        await self._line.fail(code, detail, close)
 
 
 def _watched(content: dict[str, Any]) -> list[Any]:

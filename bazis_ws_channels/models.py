@@ -39,17 +39,18 @@ class UserWsMixin(models.Model):
 
         One round trip, unless `presence.prefetch` or `UserWsQuerySet.with_presence` has read it.
         """
-        return self._presence().is_online
+        return self._presence("presence.aonline").is_online
 
     @property
     def last_seen(self) -> datetime | None:
         """When the user was last online; while online, now. None if never."""
-        return self._presence().last_seen
+        return self._presence("presence.alast_seen").last_seen
 
-    def _presence(self) -> presence.Status:
+    def _presence(self, twin: str) -> presence.Status:
         prefetched: presence.Status | None = self.__dict__.get("_ws_status")
         if prefetched is not None:
             return prefetched
+        sending.refuse_on_loop(twin)
         return next(iter(presence.statuses([self]).values()), presence.Status())
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +62,7 @@ class UserWsMixin(models.Model):
 
     def ws_publish(self, data: Any, *, on_commit: bool = False, using: str | None = None) -> int:
         """Hand `data` to every connection of the user; see `publishing.publish`."""
-        sending.refuse_on_loop("user.ws_apublish")
+        sending.refuse_on_loop("ws_apublish")
         return publishing.publish([self], data, on_commit=on_commit, using=using)
 
     async def ws_apublish(
@@ -74,7 +75,7 @@ class UserWsMixin(models.Model):
 
     def ws_disconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
         """End the user's sessions everywhere; see `auth.disconnect`."""
-        sending.refuse_on_loop("user.ws_adisconnect")
+        sending.refuse_on_loop("ws_adisconnect")
         return auth.disconnect(self, code, revoke=revoke)
 
     async def ws_adisconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -11,13 +11,15 @@ from django.contrib.auth.models import AnonymousUser
 from .. import protocol
 from ..auth.identity import Identity
 from ..conf import conf
+from ..exceptions import PresenceUnavailable
+from ..presence.tracker import current_tracker
 from ..types import Event, Scope
-from .session import Session
+from .session import Expire, Session
 from .tasks import Tasks
 
 __all__ = ["Gate"]
 
-Fail = Callable[[str, str, int | None], Awaitable[None]]
+Fail = Callable[[str, str, int | None], Coroutine[Any, Any, None]]
 
 
 class Gate:
@@ -30,7 +32,6 @@ class Gate:
             called when the token's time has passed.
         fail: tells the client an error code and a detail, and closes with the code given, if any.
         started: awaited, in a task of its own, when a session has begun.
-        guard: awaits a coroutine and turns what it raises into errors of the protocol.
 
     Attributes:
         session: the session, live or about to be; None without one.
@@ -41,10 +42,9 @@ class Gate:
         self,
         scope: Scope,
         tasks: Tasks,
-        make_session: Callable[[Identity, Callable[[Session, Identity], None]], Session],
+        make_session: Callable[[Identity, Expire], Session],
         fail: Fail,
-        started: Callable[[], Awaitable[None]],
-        guard: Callable[[Any], Any],
+        started: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.session: Session | None = None
         self.lock = asyncio.Lock()
@@ -53,7 +53,6 @@ class Gate:
         self._make_session = make_session
         self._fail = fail
         self._started = started
-        self._guard = guard
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -61,6 +60,12 @@ class Gate:
     def is_live(self) -> bool:
         """Whether there is a session to which messages arrive."""
         return self.session is not None and self.session.is_live
+
+    @property
+    def label(self) -> str:
+        """Names the connection in the log: never a token, never a body."""
+        session = self.session
+        return f"user {session.pk}, session {session.id}" if session else "no session"
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -82,7 +87,7 @@ class Gate:
                 await self._leave()
                 self.session = self._make_session(identity, self._expire)
                 await self.session.open()
-                self._tasks.spawn(self._guard(self._started()))
+                self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
             self._stop_timer()
 
@@ -96,6 +101,41 @@ class Gate:
         async with self.lock:
             if self.session is not None and self.session.is_ended_by(event):
                 await self._end(event["code"], event["detail"], protocol.CLOSE_AUTH)
+
+    def deliver(self, event: Event) -> None:
+        """Give an event of this package to the session, if it is for it."""
+        session = self.session
+        if session is None:
+            return
+        if event["type"] == "ws.push":
+            session.deliver(event["group"], event["text"])
+        else:
+            session.watches.changed(event)
+
+    async def watch(self, pks: Sequence[Any]) -> None:
+        """Follow users' online status. Raises as `Watches.watch`."""
+        async with self.lock:
+            if self.session is not None:
+                await self.session.watches.watch(self.session.user, pks)
+
+    async def unwatch(self, pks: Sequence[Any]) -> None:
+        """Follow them no longer."""
+        async with self.lock:
+            if self.session is not None:
+                await self.session.watches.unwatch(pks)
+
+    def refresh(self, *, is_settled: bool) -> None:
+        """Look again at who is online, for changes may have been missed."""
+        if self.session is not None:
+            self._tasks.spawn(self._refresh(is_settled))
+
+    async def _refresh(self, is_settled: bool) -> None:
+        async with self.lock:
+            try:
+                if self.session is not None:
+                    await self.session.watches.refresh(may_be_offline=is_settled)
+            except PresenceUnavailable as error:
+                current_tracker().note_failure(error)  # which asks again when the store is back
 
     async def close(self) -> None:
         """Leave: the connection is gone."""
@@ -122,7 +162,7 @@ class Gate:
 
     def _expire(self, session: Session, identity: Identity) -> None:
         if session is self.session:
-            self._tasks.spawn(self._guard(self._expired(session, identity)))
+            self._tasks.spawn(self._expired(session, identity))
 
     async def _expired(self, session: Session, identity: Identity) -> None:
         async with self.lock:  # a newer token may be on its way in
@@ -132,7 +172,7 @@ class Gate:
     def _timed_out(self) -> None:
         self._timer = None
         detail = "No valid token within the time"
-        self._tasks.spawn(self._guard(self._fail("auth_timeout", detail, protocol.CLOSE_AUTH)))
+        self._tasks.spawn(self._fail("auth_timeout", detail, protocol.CLOSE_AUTH))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -22,7 +22,7 @@ class Guard:
     Args:
         fail: tells the client an error code and a detail, and closes with the code given, if any.
         end: the same, after ending the session.
-        label: names the connection in the log: never a token, never a body.
+        label: names the connection in the log.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Guard:
     ) -> None:
         self._fail = fail
         self._end = end
-        self._label = label
+        self.label = label
 
     async def __call__(self, awaitable: Awaitable[Any]) -> None:
         """Await; tell the client what went wrong."""
@@ -44,10 +44,10 @@ class Guard:
             close = protocol.CLOSE_TOO_MUCH if is_refused else None
             await self._end(error.code, error.detail, close)
         except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
-            logger.error("%s (%s)", error, self._label())
+            logger.error("%s (%s)", error, self.label())
             await self.fail_internally()
         except Exception:
-            logger.exception("A connection failed (%s)", self._label())
+            logger.exception("A connection failed (%s)", self.label())
             await self.fail_internally()
 
     async def fail_internally(self) -> None:

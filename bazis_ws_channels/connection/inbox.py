@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..types import Event
+from .tasks import Tasks
 
 __all__ = ["Inbox"]
 
-Deliver = Callable[[Event], None]
+logger = logging.getLogger("bazis_ws_channels")
 
 #: Events of this package, which are delivered without waiting.
 _DIRECT = frozenset({"ws.push", "ws.presence"})
@@ -21,46 +23,72 @@ class Inbox:
 
     Args:
         layer: the channel layer.
-        deliver: takes an event of this package; must not raise.
+        tasks: those of the connection.
+        deliver: takes an event of this package.
         dispatch: awaited with any other event.
     """
 
     def __init__(
-        self, layer: Any, deliver: Deliver, dispatch: Callable[[Event], Awaitable[None]]
+        self,
+        layer: Any,
+        tasks: Tasks,
+        deliver: Callable[[Event], None],
+        dispatch: Callable[[Event], Awaitable[None]],
     ) -> None:
         self.channel = ""
+        self._groups: Sequence[str] = ()
         self._layer = layer
+        self._tasks = tasks
         self._deliver = deliver
         self._dispatch = dispatch
         self._is_dispatching = False
 
-    async def open(self) -> str:
-        """Make the connection's own channel and return its name."""
+    async def open(self, groups: Sequence[str], on_missed: Callable[[], None]) -> str:
+        """Make the connection's own channel, hand over what comes, and return its name.
+
+        Args:
+            groups: those that the channel joins for the connection's whole life.
+            on_missed: called when the layer had lost its subscriptions, where it can tell.
+        """
         self.channel = await self._layer.new_channel()
+        self._groups = groups
+        for group in groups:
+            await self._layer.group_add(group, self.channel)
         receive_directly = getattr(self._layer, "receive_directly", None)
         if receive_directly is not None:
             receive_directly(self.channel, self.take)
+            self._layer.reconnect_listeners.add(on_missed)
+        self._tasks.spawn(self._run())
         return self.channel
 
-    def close(self) -> None:
-        """Forget the channel, where the layer can; else it does when `receive` is cancelled."""
+    async def close(self) -> None:
+        """Leave the groups and forget the channel, where the layer can; others do that when
+        `receive` is cancelled.
+        """
+        for group in self._groups:
+            await self._layer.group_discard(group, self.channel)
         discard = getattr(self._layer, "discard_channel", None)
         if discard is not None and self.channel:
             discard(self.channel)
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Hand over what comes, for ever: a loop that only waits."""
         receive, channel = self._layer.receive, self.channel
         while True:
             event = await receive(channel)
             if not self.take(event):
                 self._is_dispatching = True
-                await self._dispatch(event)
+                await self._tasks.guard(self._dispatch(event))
                 self._is_dispatching = False
 
     def take(self, event: Event) -> bool:
         """Deliver an event that needs no waiting; False for others, and while one is waited for."""
         if self._is_dispatching or event.get("type") not in _DIRECT:
             return False
-        self._deliver(event)
+        try:
+            self._deliver(event)
+        except Exception:
+            # Any project code may have sent it, and what is raised here would hit the layer.
+            logger.exception("A delivery failed (%s)", self._tasks.guard.label())
+            self._tasks.spawn(self._tasks.guard.fail_internally())
         return True

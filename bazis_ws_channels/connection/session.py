@@ -11,7 +11,7 @@ from typing import Any
 
 from ..auth.identity import Identity
 from ..groups import common_group, key_group
-from ..presence.roster import Socket
+from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
 from ..protocol import subscribed_frame
 from ..types import Event
@@ -31,7 +31,7 @@ class Session:
     is refused in the end.
 
     Args:
-        socket: what presence tells of changes.
+        watcher: what looks again at who is online when changes may have been missed.
         layer: the channel layer.
         channel: the connection's own channel.
         write: sends a text frame to the client.
@@ -41,7 +41,7 @@ class Session:
     def __init__(
         self,
         identity: Identity,
-        socket: Socket,
+        watcher: Watcher,
         layer: Any,
         channel: str,
         write: Callable[[str], None],
@@ -54,7 +54,7 @@ class Session:
         self.common_group = common_group(namespace_of(identity.key))
         self.is_live = False
         self.watches = Watches(layer, channel, write)
-        self._socket = socket
+        self._watcher = watcher
         self._layer = layer
         self._channel = channel
         self._write = write
@@ -129,7 +129,7 @@ class Session:
         return True
 
     async def _connect(self, identity: Identity) -> None:
-        await current_tracker().connect(self.id, identity.key, self._socket, identity.token)
+        await current_tracker().connect(self.id, identity.key, self._watcher, identity.token)
 
     def _start(self, identity: Identity) -> None:
         """Start, or go on, until the token's end."""

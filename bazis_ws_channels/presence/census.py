@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from .lease import Lease
 from .stores import get_store
-from .stores.base import Bury, Census, Edge, Records
+from .stores.base import Bury, Edge, Records
 
-__all__ = ["take_census"]
+__all__ = ["LeaseLost", "take_census"]
 
 #: Users that one script call works on, so that Redis is never busy for long.
 _BATCH = 500
+
+
+class LeaseLost(Exception):
+    """The process has no lease any more."""
+
 
 Tell = Callable[[Iterable[Edge]], None]
 
@@ -25,16 +30,18 @@ async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: boo
         may_bury_lost: whether the sessions of the lease that was lost are restored.
 
     Raises:
+        LeaseLost: this process counts as dead itself.
         PresenceUnavailable: the store is out of reach.
     """
     while True:
-        reply = await get_store().aask(Census(lease.name, _BATCH, own))
+        reply = await lease.census(_BATCH, own=own)
+        if not reply.is_alive:
+            raise LeaseLost
         tell(reply.edges)
         for dead in _to_bury(lease, reply.dead, may_bury_lost):
             await _bury(lease, tell, dead)
         if not reply.more:
             break
-    lease.has_peers = reply.has_peers
     return None if reply.next_due is None else (reply.next_due - reply.now) / 1_000_000
 
 

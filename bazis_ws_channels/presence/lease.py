@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..conf import conf
 from .stores import get_store
-from .stores.base import Register, Release, Renew
+from .stores.base import Census, CensusReply, Register, Release, Renew
 
 __all__ = ["Lease"]
 
@@ -73,13 +73,29 @@ class Lease:
         """
         started_at = self._clock()
         has_peers = await get_store().aask(Renew(self.name, _lease_ms()))
-        if after_break or started_at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
-            self._unbroken_since = started_at
-        self._renewed_at = started_at
+        self._renewed(started_at, after_break)
         if has_peers is None:
             return False
         self.has_peers = has_peers
         return True
+
+    async def census(self, batch: int, *, own: bool) -> CensusReply:
+        """Ask what is to be done, see `Census`, and go on with the lease.
+
+        Raises:
+            PresenceUnavailable: the store is out of reach.
+        """
+        started_at = self._clock()
+        reply = await get_store().aask(Census(self.name, _lease_ms(), batch, own))
+        self._renewed(started_at)
+        if reply.is_alive:
+            self.has_peers = reply.has_peers
+        return reply
+
+    def _renewed(self, at: float, after_break: bool = False) -> None:
+        if after_break or at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+            self._unbroken_since = at
+        self._renewed_at = at
 
     async def release(self) -> None:
         """Give the lease back.

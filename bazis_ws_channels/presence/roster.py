@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from ..conf import conf
 from ..times import microseconds
@@ -14,33 +14,27 @@ from .lease import Lease
 from .stores import get_store
 from .stores.base import Disconnect, Edge, Intact, Record, Restore
 
-__all__ = ["Roster", "Socket"]
+__all__ = ["Roster", "Watcher"]
 
 #: Sessions that one script call works on, so that Redis is never busy for long.
 _BATCH = 500
 
 
-class Socket(Protocol):
-    """What presence tells a connection."""
+class Watcher(Protocol):
+    """What presence tells of a loss."""
 
     def refresh(self, *, is_settled: bool) -> None:
-        """Messages may have been missed: look again at who is online. Before things are settled,
+        """Look again at who is online: messages may have been missed. Before things are settled,
         who seems offline may only be on its way back.
         """
 
-    async def going_down(self) -> None:
-        """The server stops: close the socket with 4503 and return when it is gone."""
-
-
-S = TypeVar("S", bound=Socket)
-
 
 @dataclass(slots=True)
-class _Session(Generic[S]):
+class _Session:
     """A session that is open, and whether the store has heard of it."""
 
     key: str
-    socket: S
+    watcher: Watcher
     is_written: bool = False
 
 
@@ -52,7 +46,7 @@ class _Departure:
     is_lost: bool
 
 
-class Roster(Generic[S]):
+class Roster:
     """Sessions by id, and departures that are yet to be written.
 
     Attributes:
@@ -62,7 +56,7 @@ class Roster(Generic[S]):
     def __init__(self, lease: Lease) -> None:
         self.must_restore = False
         self._lease = lease
-        self._sessions: dict[str, _Session[S]] = {}
+        self._sessions: dict[str, _Session] = {}
         self._departures: dict[str, _Departure] = {}
         self._writing: asyncio.Task[bool] | None = None
         self._checked = 0
@@ -79,15 +73,15 @@ class Roster(Generic[S]):
         return bool(self._departures)
 
     @property
-    def sockets(self) -> list[S]:
-        """The sockets of the sessions."""
-        return [session.socket for session in self._sessions.values()]
+    def watchers(self) -> list[Watcher]:
+        """The watchers of the sessions."""
+        return [session.watcher for session in self._sessions.values()]
 
-    def add(self, session_id: str, key: str, socket: S) -> bool:
+    def add(self, session_id: str, key: str, watcher: Watcher) -> bool:
         """Enter a session; False if it stands there already."""
         if session_id in self._sessions:
             return False
-        self._sessions[session_id] = _Session(key, socket)
+        self._sessions[session_id] = _Session(key, watcher)
         return True
 
     def was_written(self, session_id: str) -> None:

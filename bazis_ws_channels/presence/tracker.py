@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from typing import Protocol
 
 from ..conf import conf
 from ..exceptions import PresenceUnavailable, SessionRefused
@@ -20,18 +21,18 @@ from ..loops import LoopLocal
 from ..servers import on_server_stop
 from .agenda import Agenda
 from .announcer import Announcer
-from .census import take_census
+from .census import LeaseLost, take_census
 from .lease import Lease
-from .roster import Roster, Socket
+from .roster import Roster, Watcher
 from .stores import get_store
 from .stores.base import Connect, Connected, Edge, Token, Told
 
-__all__ = ["Socket", "Tracker", "current_tracker"]
+__all__ = ["Line", "Tracker", "current_tracker"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Without peers there is nobody to look after: only what earlier processes left behind.
-_LONELY_CENSUS_SECONDS = 60.0
+_LONELY_SECONDS = 60.0
 
 
 class _Job(IntEnum):
@@ -46,20 +47,27 @@ class _Job(IntEnum):
     REFRESH = 7
 
 
+class Line(Protocol):
+    """An open connection."""
+
+    async def go_down(self) -> None:
+        """Close with 4503, for the server stops, and return when the client is gone."""
+
+
 class Tracker:
     """Keeps one event loop's sessions in the presence store.
 
     Attributes:
-        sockets: all open connections of this loop, with a session or without.
+        lines: all open connections of this loop, with a session or without.
         lease: the lease under which the sessions are written.
         has_failed: whether the store was out of reach at the last attempt.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.sockets: set[Socket] = set()
+        self.lines: set[Line] = set()
         self.lease = Lease(clock)
         self.has_failed = False
-        self._roster: Roster[Socket] = Roster(self.lease)
+        self._roster = Roster(self.lease)
         self._announcer = Announcer(self._confirm)
         self._agenda: Agenda[_Job] = Agenda()
         self._clock = clock
@@ -72,14 +80,14 @@ class Tracker:
 
     # --- sessions ---------------------------------------------------------------------------
 
-    async def connect(self, session_id: str, key: str, socket: Socket, token: Token) -> None:
+    async def connect(self, session_id: str, key: str, watcher: Watcher, token: Token) -> None:
         """Write that a session of the user with this key is open; the same again renews it.
 
         Raises:
             SessionRefused: ``too_many_connections``, or ``invalid_token`` for a revoked one.
             PresenceUnavailable: the store is out of reach.
         """
-        is_new = self._roster.add(session_id, key, socket)
+        is_new = self._roster.add(session_id, key, watcher)
         try:
             reply = await self._connect(session_id, key, token)
             self._announcer.tell(reply.edges)
@@ -102,7 +110,7 @@ class Tracker:
         """Close all connections and take their sessions off at once: the server stops."""
         if self._task is not None:
             self._task.cancel()
-        going = [socket.going_down() for socket in tuple(self.sockets)]
+        going = [line.go_down() for line in tuple(self.lines)]
         await asyncio.gather(*going, return_exceptions=True)
         self._roster.remove_all()
         await self._write_departures()
@@ -292,8 +300,14 @@ class Tracker:
         may_bury_lost = not self._roster.must_restore
         own, self._replies_lost = self._replies_lost, False
         tell = self._announcer.tell
-        grace = await take_census(self.lease, tell, own=own, may_bury_lost=may_bury_lost)
-        self._put(_Job.CENSUS, self._period() if self.lease.has_peers else _LONELY_CENSUS_SECONDS)
+        name = self.lease.name
+        try:
+            grace = await take_census(self.lease, tell, own=own, may_bury_lost=may_bury_lost)
+        except LeaseLost:
+            return await self._recover(name)
+        # With peers it comes before each renewal is due, and takes its place.
+        self._agenda.move(_Job.RENEW, self._clock() + self._period())
+        self._put(_Job.CENSUS, 0.9 * self._period() if self.lease.has_peers else _LONELY_SECONDS)
         if not self.lease.is_settled:
             self._put(_Job.CENSUS, self.lease.settles_in_seconds + 0.05)
         self._grace_runs = grace is not None
@@ -302,8 +316,8 @@ class Tracker:
 
     def _refresh(self) -> None:
         is_settled = self.lease.is_settled
-        for socket in self._roster.sockets:
-            socket.refresh(is_settled=is_settled)
+        for watcher in self._roster.watchers:
+            watcher.refresh(is_settled=is_settled)
         if not is_settled:
             self._put(_Job.REFRESH, self.lease.settles_in_seconds + 0.1)
 

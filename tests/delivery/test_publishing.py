@@ -381,7 +381,7 @@ async def test_on_commit_never_fails_the_write(alice, valkey, settings, caplog):
 async def test_a_sync_call_on_an_event_loop_names_its_twin(alice):
     """It would block every connection of the process."""
     for call, twin in (
-        (lambda: alice.ws_publish(1), "apublish"),
+        (lambda: alice.ws_publish(1), "ws_apublish"),
         (lambda: publishing.publish([alice], 1), "apublish"),
         (lambda: publishing.broadcast(1), "abroadcast"),
         (lambda: publishing.notify([alice], lambda user: 1), "anotify"),

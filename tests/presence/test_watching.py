@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from asgiref.sync import sync_to_async
 
-from bazis_ws_channels.presence.scripts import SCRIPTS
+from bazis_ws_channels.presence.stores.base import ToldStates
 from tests.clients import Client, until
-from tests.presence.support import Proxy, keys, open_all, told
+from tests.presence.support import Proxy, keys, open_all, sha_of, told
 
 
 async def watch(client, *ids, verb="watch"):
@@ -62,7 +62,7 @@ async def test_a_change_that_overtakes_the_snapshot_is_not_lost(start, alice, bo
         slow = await start(BAZIS_WS_REDIS_URL=proxy.url)
         client, control = await open_all(stack, [(slow, bob), (slow, bob)])
         await watch(control, alice.pk)
-        proxy.hold = SCRIPTS["told"].sha.encode()
+        proxy.hold = sha_of(ToldStates([]))
         await client.send({"type": "watch", "users": [alice.pk]})
         async with asyncio.timeout(20):
             await proxy.holding.wait()  # the snapshot is taken: offline

@@ -101,12 +101,14 @@ class CensusReply(NamedTuple):
     """Reply to `Census`.
 
     Attributes:
+        is_alive: whether the asking process has its lease, which is renewed then.
         dead: registered processes whose lease has run out.
         next_due: when the next grace ends; None if none runs.
         more: whether there is more to do at once.
         edges: changes to tell.
     """
 
+    is_alive: bool
     dead: list[str]
     has_peers: bool
     now: int
@@ -174,10 +176,11 @@ class Intact(Question[bool]):
 class Census(Question[CensusReply]):
     """Find dead processes, users whose grace is over, and changes that nobody tells: those of a
     dead process, and with `own` those of this process, whose replies may have been lost. At most
-    about `batch` of each.
+    about `batch` of each. It renews the lease too.
     """
 
     process: str
+    lease_ms: int
     batch: int
     own: bool = False
 

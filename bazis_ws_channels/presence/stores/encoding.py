@@ -150,7 +150,7 @@ def _optional(value: bytes) -> int | None:
 def _edges(flat: list[bytes]) -> list[base.Edge]:
     rows = zip(*[iter(flat)] * 5, strict=True)
     return [
-        base.Edge(_text(key), int(seq), online == b"1", int(at), int(seen))
+        base.Edge(_text(key), int(seq), int(online) == 1, int(at), int(seen))
         for key, seq, online, at, seen in rows
     ]
 
@@ -171,10 +171,16 @@ def _connected(reply: list[Any], question: Any) -> base.Connected:
 
 
 def _census(reply: list[Any], question: Any) -> base.CensusReply:
-    dead, peers, now, next_due, more, edges = reply
+    is_alive, dead, peers, now, next_due, more, edges = reply
     due = _optional(next_due)
     return base.CensusReply(
-        list(map(_text, dead)), bool(peers), int(now), due, bool(more), _edges(edges)
+        bool(is_alive),
+        list(map(_text, dead)),
+        bool(peers),
+        int(now),
+        due,
+        bool(more),
+        _edges(edges),
     )
 
 
@@ -252,7 +258,7 @@ _FORMS: dict[type[Any], Form] = {
     base.Census: Form(
         ("alive", "edges", "census"),
         lambda q: _edge_keys(_lease(q.process), _name("leaving"), _name("last_seen")),
-        lambda q: [q.process, q.batch, int(q.own)],
+        lambda q: [q.process, q.lease_ms, q.batch, int(q.own)],
         _census,
     ),
     base.Records: Form(

@@ -101,6 +101,10 @@ class MemoryStore:
     def census(self, question: base.Census) -> base.CensusReply:
         """Answer `Census`."""
         now, edges = self._now(), list[Edge]()
+        if not self._alive(question.process):
+            return base.CensusReply(False, [], False, now, None, False, edges)
+        process = self._processes[question.process]
+        process.lease_until = now + question.lease_ms * 1000
         due = sorted((at, key) for key, at in self._leaving.items() if at <= now)
         for _, key in due[: question.batch]:
             del self._leaving[key]
@@ -111,12 +115,11 @@ class MemoryStore:
                 untold.owner = question.process
                 edges.append(untold.first)
         has_peers = any(self._has_peer(name, question.process) for name in self._processes)
-        if question.process in self._processes:
-            self._processes[question.process].has_peers = has_peers
+        process.has_peers = has_peers
         dead = [name for name in self._processes if not self._alive(name)]
         next_due = min(self._leaving.values(), default=None)
         more = len(due) > question.batch
-        return base.CensusReply(dead, has_peers, now, next_due, more, edges)
+        return base.CensusReply(True, dead, has_peers, now, next_due, more, edges)
 
     def records(self, question: base.Records) -> base.RecordsReply:
         """Answer `Records`, all at once."""
@@ -136,8 +139,8 @@ class MemoryStore:
                 continue
             if self._drop(key, connection) and key in self._online:
                 self._online.discard(key)
-                self._seen[key] = self._now()
-                self._change(question.process, key, False, self._now(), edges)
+                self._seen[key] = now = self._now()
+                self._change(question.process, key, False, now, edges)
         if not dead.records:
             self._processes.pop(question.dead, None)
         return edges

@@ -1,10 +1,12 @@
 -- Find what is to be done: dead processes, graces that are over, changes nobody tells.
 -- After alive.lua and edges.lua.
 -- KEYS  K+1: the process's lease; K+2: leaving; K+3: last seen
--- ARGV  A+1: batch; A+2: 1 to find the process's own changes too
--- Reply {dead processes, 1 if there are peers, now us, next due us or '', 1 if more, {edges}}
-local batch, own = tonumber(ARGV[A + 1]), ARGV[A + 2] == '1'
+-- ARGV  A+1: ms of the lease, which is renewed; A+2: batch; A+3: 1 to find the process's own
+--       changes too
+-- Reply {1 if the process has its lease, dead processes, 1 if there are peers, now us, next due us or '', 1 if more, {edges}}
+local batch, own = tonumber(ARGV[A + 2]), ARGV[A + 3] == '1'
 local dead, peers, more = {}, 0, 0
+if not alive[process] then return {0, {}, 0, us(now), '', 0, {}} end
 for _, name in ipairs(registered) do
   if not alive[name] then
     dead[#dead + 1] = name
@@ -33,5 +35,5 @@ if redis.call('HLEN', EDGES) > 0 then
     if #edges > 5 * batch then more = 1 break end
   until cursor == '0'
 end
-redis.call('SET', KEYS[K + 1], peers == 1 and 'peers' or 'alone', 'XX', 'KEEPTTL')
-return {dead, peers, us(now), next_due, more, edges}
+redis.call('SET', KEYS[K + 1], peers == 1 and 'peers' or 'alone', 'XX', 'PX', ARGV[A + 1])
+return {alive[process] and 1 or 0, dead, peers, us(now), next_due, more, edges}

@@ -1,0 +1,73 @@
+"""What goes out on one connection, and how it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from .. import protocol
+from ..protocol import error_frame
+from ..servers.writer import Writer, make_writer
+from ..types import Send
+from .tasks import Tasks
+
+__all__ = ["Line"]
+
+logger = logging.getLogger("bazis_ws_channels")
+
+
+class Line:
+    """Frames to one client, in order and without waiting, up to the close frame.
+
+    Args:
+        send: the server's ASGI `send`.
+        tasks: those of the connection.
+
+    Attributes:
+        is_closing: whether nothing more goes out.
+    """
+
+    def __init__(self, send: Send, tasks: Tasks) -> None:
+        self.is_closing = False
+        self._send = send
+        self._tasks = tasks
+        self._writer: Writer | None = None
+        self._gone = asyncio.get_running_loop().create_future()
+
+    def open(self) -> None:
+        """Begin to send: the socket is accepted."""
+        self._writer = make_writer(self._send, self._overflowed)
+
+    def push(self, frame: str | bytes) -> None:
+        """Send a frame after those before it; silence before `open` and once closed."""
+        if self._writer is not None and not self.is_closing:
+            self._writer.write(frame)
+
+    async def fail(self, code: str, detail: str, close: int | None = None) -> None:
+        """Send an `error` message, and close the connection where a close code is given."""
+        self.push(error_frame(code, detail))
+        if close is not None:
+            await self.close(close)
+
+    async def close(self, code: int) -> None:
+        """Close the connection, once."""
+        if self._writer is not None and not self.is_closing:
+            self.is_closing = True
+            await self._writer.close(code)
+
+    async def go_down(self) -> None:
+        """Close with 4503, for the server stops, and return once the client is gone."""
+        await self.close(protocol.CLOSE_GOING_DOWN)
+        await asyncio.wait({self._gone}, timeout=1)
+
+    def abandon(self) -> None:
+        """Drop what waits: the client is gone."""
+        self.is_closing = True
+        if self._writer is not None:
+            self._writer.abandon()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _overflowed(self) -> None:
+        logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())
+        self._tasks.spawn(self.close(protocol.CLOSE_TOO_MUCH))
