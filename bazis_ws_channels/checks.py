@@ -35,7 +35,7 @@ _MAY_BE_ZERO = {
 
 def check_names(**kwargs: Any) -> list[CheckMessage]:
     """Find settings that don't exist: typing errors, most of the time."""
-    known = {name for name in vars(Settings) if name.startswith("BAZIS_")}
+    known = Settings.properties().keys()
     messages: list[CheckMessage] = []
     for name in dir(settings):
         if name.startswith(("BAZIS_WS_", "BAZIS_JWT_")) and name not in known:
@@ -48,8 +48,8 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
 def check_types(**kwargs: Any) -> list[CheckMessage]:
     """Find settings of the wrong type, or out of range."""
     messages: list[CheckMessage] = []
-    for name, prop in vars(Settings).items():
-        if not name.startswith("BAZIS_") or name == "BAZIS_WS_JWT_KEY":
+    for name, prop in Settings.properties().items():
+        if name == "BAZIS_WS_JWT_KEY":
             continue
         expected = typing.get_type_hints(prop.fget)["return"]
         value = getattr(conf, name)

@@ -19,14 +19,8 @@ Key = str | bytes | Mapping[str, Any] | Callable[[str | None], Any]
 _NAMESPACE = re.compile(r"[a-zA-Z0-9_-]{1,40}")
 
 
-class Settings:
-    """Read ``BAZIS_WS_*`` from Django's settings.
-
-    Nothing is cached, so ``override_settings`` works. A property's docstring is the text of
-    the README's settings table.
-    """
-
-    # --- tokens -----------------------------------------------------------------------------
+class _Tokens:
+    """Settings of tokens."""
 
     @property
     def BAZIS_JWT_SESSION_ALG(self) -> str | Sequence[str]:
@@ -87,7 +81,9 @@ class Settings:
         """How long a revocation is remembered: at least the lifetime of your longest token."""
         return getattr(settings, "BAZIS_WS_REVOCATION_SECONDS", 30 * 24 * 3600)
 
-    # --- when the server ends sessions ------------------------------------------------------
+
+class _Endings:
+    """Settings of when the server ends sessions."""
 
     @property
     def BAZIS_WS_END_ON_LOGOUT(self) -> bool:
@@ -104,7 +100,9 @@ class Settings:
         """End a user's sessions when the user is saved inactive, or deleted."""
         return getattr(settings, "BAZIS_WS_END_ON_DEACTIVATION", True)
 
-    # --- the door and its limits ------------------------------------------------------------
+
+class _Limits:
+    """Settings of the door and its limits."""
 
     @property
     def BAZIS_WS_ALLOWED_ORIGINS(self) -> Sequence[str] | None:
@@ -148,7 +146,9 @@ class Settings:
         """Users that one connection may watch."""
         return getattr(settings, "BAZIS_WS_MAX_WATCHED", 200)
 
-    # --- delivery ---------------------------------------------------------------------------
+
+class _Delivery:
+    """Settings of delivery."""
 
     @property
     def BAZIS_WS_MAX_MESSAGE_BYTES(self) -> int:
@@ -165,7 +165,9 @@ class Settings:
         """What may wait for a client that doesn't read before it is cut off."""
         return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
 
-    # --- presence ---------------------------------------------------------------------------
+
+class _Presence:
+    """Settings of presence."""
 
     @property
     def BAZIS_WS_REDIS_URL(self) -> str | None:
@@ -211,7 +213,9 @@ class Settings:
         """
         return getattr(settings, "BAZIS_WS_PRESENCE_ON_ERROR", "offline")
 
-    # --- user spaces ------------------------------------------------------------------------
+
+class _Spaces:
+    """Settings of user spaces and ids."""
 
     @property
     def BAZIS_WS_NAMESPACE(self) -> str | Callable[[], str]:
@@ -225,7 +229,23 @@ class Settings:
         """Send user ids to clients as strings: JavaScript rounds numbers over 2**53."""
         return getattr(settings, "BAZIS_WS_ID_AS_STRING", False)
 
-    # --- derived ----------------------------------------------------------------------------
+
+class Settings(_Tokens, _Endings, _Limits, _Delivery, _Presence, _Spaces):
+    """Read ``BAZIS_WS_*`` from Django's settings.
+
+    Nothing is cached, so ``override_settings`` works. A property's docstring is the text of
+    the settings table in the documentation.
+    """
+
+    @classmethod
+    def properties(cls) -> dict[str, property]:
+        """Return the settings' properties by name, in the order of the table."""
+        return {
+            name: value
+            for base in cls.__bases__
+            for name, value in vars(base).items()
+            if name.startswith("BAZIS_")
+        }
 
     @property
     def namespace(self) -> str:

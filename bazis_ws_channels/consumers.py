@@ -12,13 +12,13 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
 
 from . import protocol
-from .auth.identity import Identity, aauthenticate
+from .auth.identity import aauthenticate
 from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
 from .connection.limits import Limits, Refusal
 from .connection.line import Line
-from .connection.session import Expire, Session
+from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
 from .presence.tracker import current_tracker
@@ -94,9 +94,10 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         self._tasks, self._limits = Tasks(), Limits()
         self._line = Line(send, self._tasks)
-        self._gate = Gate(scope, self._tasks, self._make_session, self.fail, self.session_started)
+        self._gate = Gate(scope, self._tasks, self._line, self.session_started)
         self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.label)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
+        self._gate.inbox = self._inbox
 
     async def connect(self) -> None:
         """Accept the connection. Whoever isn't welcome is told why, and then closed: a browser
@@ -130,7 +131,6 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def _clean_up(self) -> None:
         current_tracker().lines.discard(self._line)
-        self._gate.closing()
         self._line.abandon()
         await self._tasks.cancel()
         await self._gate.close()
@@ -197,16 +197,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         within the grace never went offline.
         """
 
-    def _make_session(self, identity: Identity, expire: Expire) -> Session:
-        return Session(
-            identity, self._gate, self.channel_layer, self.channel_name, self.push, expire
-        )
-
     async def ws_end(self, event: Event) -> None:
         """The server ends the user's sessions, or those of revoked tokens."""
         await self._gate.end_by(event)
-
-    # --- what the channel layer sends -------------------------------------------------------
 
     async def dispatch(self, message: Event) -> None:
         """Call the method for an event of the channel layer, as any consumer does."""
@@ -239,13 +232,10 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection; the reason stays here, for daphne can't send one."""
-        self._gate.closing()
         await self._line.close(1000 if code is None else code)
 
     async def fail(self, code: str, detail: str, close: int | None = None) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
-        if close is not None:
-            self._gate.closing()
         await self._line.fail(code, detail, close)
 
 

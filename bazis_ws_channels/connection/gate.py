@@ -14,12 +14,12 @@ from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
-from .session import Expire, Session
+from .inbox import Inbox
+from .line import Line
+from .session import Session
 from .tasks import Tasks
 
 __all__ = ["Gate"]
-
-Fail = Callable[[str, str, int | None], Coroutine[Any, Any, None]]
 
 
 class Gate:
@@ -28,33 +28,31 @@ class Gate:
     Args:
         scope: its ``user`` is kept true.
         tasks: those of the connection.
-        make_session: makes a session for an identity, not open yet; its second argument is
-            called when the token's time has passed.
-        fail: tells the client an error code and a detail, and closes with the code given, if any.
+        line: to the client.
         started: awaited, in a task of its own, when a session has begun.
 
     Attributes:
+        inbox: the connection's own channel, where sessions get their messages.
         session: the session, live or about to be; None without one.
         lock: held while the session changes.
     """
+
+    inbox: Inbox
 
     def __init__(
         self,
         scope: Scope,
         tasks: Tasks,
-        make_session: Callable[[Identity, Expire], Session],
-        fail: Fail,
+        line: Line,
         started: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.session: Session | None = None
         self.lock = asyncio.Lock()
         self._scope = scope
         self._tasks = tasks
-        self._make_session = make_session
-        self._fail = fail
+        self._line = line
         self._started = started
         self._timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
 
     @property
     def is_live(self) -> bool:
@@ -69,7 +67,7 @@ class Gate:
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
-        if self._timer is None and not self._is_closed:
+        if self._timer is None and not self._line.is_closing:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(conf.BAZIS_WS_AUTH_TIMEOUT, self._timed_out)
 
@@ -85,7 +83,7 @@ class Gate:
                 await self.session.renew(identity)
             else:
                 await self._leave()
-                self.session = self._make_session(identity, self._expire)
+                self.session = self._make_session(identity)
                 await self.session.open()
                 self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
@@ -139,21 +137,20 @@ class Gate:
 
     async def close(self) -> None:
         """Leave: the connection is gone."""
-        self.closing()
+        self._stop_timer()
         async with self.lock:
             await self._leave()
 
-    def closing(self) -> None:
-        """Wait for tokens no more: the connection ends."""
-        self._is_closed = True
-        self._stop_timer()
-
     async def _end(self, code: str, detail: str, close: int | None) -> None:
-        await self._fail(code, detail, close)
+        await self._line.fail(code, detail, close)
         self._scope["user"] = AnonymousUser()
         await self._leave()
         if close is None:
             self.await_token()
+
+    def _make_session(self, identity: Identity) -> Session:
+        layer, channel = self.inbox.layer, self.inbox.channel
+        return Session(identity, self, layer, channel, self._line.push, self._expire)
 
     async def _leave(self) -> None:
         session, self.session = self.session, None
@@ -172,7 +169,7 @@ class Gate:
     def _timed_out(self) -> None:
         self._timer = None
         detail = "No valid token within the time"
-        self._tasks.spawn(self._fail("auth_timeout", detail, protocol.CLOSE_AUTH))
+        self._tasks.spawn(self._line.fail("auth_timeout", detail, protocol.CLOSE_AUTH))
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -37,7 +37,7 @@ class Inbox:
     ) -> None:
         self.channel = ""
         self._groups: Sequence[str] = ()
-        self._layer = layer
+        self.layer = layer
         self._tasks = tasks
         self._deliver = deliver
         self._dispatch = dispatch
@@ -50,14 +50,14 @@ class Inbox:
             groups: those that the channel joins for the connection's whole life.
             on_missed: called when the layer had lost its subscriptions, where it can tell.
         """
-        self.channel = await self._layer.new_channel()
+        self.channel = await self.layer.new_channel()
         self._groups = groups
         for group in groups:
-            await self._layer.group_add(group, self.channel)
-        receive_directly = getattr(self._layer, "receive_directly", None)
+            await self.layer.group_add(group, self.channel)
+        receive_directly = getattr(self.layer, "receive_directly", None)
         if receive_directly is not None:
             receive_directly(self.channel, self.take)
-            self._layer.reconnect_listeners.add(on_missed)
+            self.layer.reconnect_listeners.add(on_missed)
         self._tasks.spawn(self._run())
         return self.channel
 
@@ -66,14 +66,14 @@ class Inbox:
         `receive` is cancelled.
         """
         for group in self._groups:
-            await self._layer.group_discard(group, self.channel)
-        discard = getattr(self._layer, "discard_channel", None)
+            await self.layer.group_discard(group, self.channel)
+        discard = getattr(self.layer, "discard_channel", None)
         if discard is not None and self.channel:
             discard(self.channel)
 
     async def _run(self) -> None:
         """Hand over what comes, for ever: a loop that only waits."""
-        receive, channel = self._layer.receive, self.channel
+        receive, channel = self.layer.receive, self.channel
         while True:
             event = await receive(channel)
             if not self.take(event):

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -30,6 +30,85 @@ _DELIVERIES_A_TURN = 500
 #: The commands for a channel and for a pattern.
 _SUBSCRIBE = ("SUBSCRIBE", "PSUBSCRIBE")
 _UNSUBSCRIBE = ("UNSUBSCRIBE", "PUNSUBSCRIBE")
+
+
+class Subscriptions:
+    """Which channels are wanted, asked for and confirmed. No I/O.
+
+    A name that ends in "*" is a pattern.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._unconfirmed: Counter[str] = Counter()
+        self._waiters: dict[str, asyncio.Future[None]] = {}
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """All that is wanted."""
+        return self._wanted
+
+    @property
+    def are_confirmed(self) -> bool:
+        """Whether everything that is wanted is subscribed."""
+        return self._confirmed >= self._wanted
+
+    def is_confirmed(self, channel: str) -> bool:
+        """Tell whether what is published on a channel arrives."""
+        return channel in self._confirmed
+
+    def want(self, channel: str) -> tuple[asyncio.Future[None], bool]:
+        """Want a channel; return what is done when it is confirmed, and whether it is new."""
+        self._wanted.add(channel)
+        waiter = self._waiters.get(channel)
+        if waiter is not None:
+            return waiter, False
+        waiter = self._waiters[channel] = asyncio.get_running_loop().create_future()
+        return waiter, True
+
+    def unwant(self, channel: str) -> bool:
+        """Want a channel no longer; False if it was not wanted."""
+        if channel not in self._wanted:
+            return False
+        self._wanted.discard(channel)
+        self._confirmed.discard(channel)
+        waiter = self._waiters.pop(channel, None)
+        if waiter is not None:
+            waiter.cancel()
+        return True
+
+    def asked(self, channel: str) -> None:
+        """Note that a SUBSCRIBE was sent."""
+        self._unconfirmed[channel] += 1
+
+    def confirm(self, channel: str) -> None:
+        """Note that Redis confirmed a SUBSCRIBE."""
+        self._unconfirmed[channel] -= 1
+        if self._unconfirmed[channel] > 0:
+            return  # of an earlier SUBSCRIBE; an UNSUBSCRIBE and another are on their way
+        del self._unconfirmed[channel]
+        if channel in self._wanted:
+            self._confirmed.add(channel)
+            waiter = self._waiters.pop(channel, None)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def lost(self) -> bool:
+        """Note that nothing is subscribed any more; True if something was."""
+        self._unconfirmed.clear()
+        had_some = bool(self._confirmed)
+        for channel in self._confirmed:
+            self._waiters.setdefault(channel, asyncio.get_running_loop().create_future())
+        self._confirmed.clear()
+        return had_some
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for waiter in self._waiters.values():
+            waiter.cancel()
+        for known in (self._waiters, self._wanted, self._confirmed, self._unconfirmed):
+            known.clear()
 
 
 class Subscriber:
@@ -55,10 +134,7 @@ class Subscriber:
         self._on_back = on_back
         self._listener: asyncio.Task[None] | None = None
         self._link: Any = None  # set while subscriptions can be made
-        self._wanted: set[str] = set()
-        self._confirmed: set[str] = set()
-        self._unconfirmed: Counter[str] = Counter()
-        self._waiters: dict[str, asyncio.Future[None]] = {}
+        self._subscriptions = Subscriptions()
         self._commands: list[tuple[str, str]] = []
         self._writes: set[asyncio.Future[None]] = set()
         self._was_lost = False
@@ -68,7 +144,7 @@ class Subscriber:
     @property
     def is_confirmed(self) -> bool:
         """Whether everything that is wanted is subscribed."""
-        return self._confirmed >= self._wanted
+        return self._subscriptions.are_confirmed
 
     # --- what the layer asks ----------------------------------------------------------------
 
@@ -78,12 +154,10 @@ class Subscriber:
         Raises:
             ChannelLayerUnavailable: it did not in time.
         """
-        if channel in self._confirmed:
+        if self._subscriptions.is_confirmed(channel):
             return
-        self._wanted.add(channel)
-        waiter = self._waiters.get(channel)
-        if waiter is None:
-            waiter = self._waiters[channel] = asyncio.get_running_loop().create_future()
+        waiter, is_new = self._subscriptions.want(channel)
+        if is_new:
             self._command(_SUBSCRIBE[channel.endswith("*")], channel)
         if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen_forever())
@@ -95,14 +169,8 @@ class Subscriber:
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe soon; waits for nothing."""
-        if channel not in self._wanted:
-            return
-        self._wanted.discard(channel)
-        self._confirmed.discard(channel)
-        waiter = self._waiters.pop(channel, None)
-        if waiter is not None:
-            waiter.cancel()
-        self._command(_UNSUBSCRIBE[channel.endswith("*")], channel)
+        if self._subscriptions.unwant(channel):
+            self._command(_UNSUBSCRIBE[channel.endswith("*")], channel)
 
     def reconnect(self) -> None:
         """Subscribe anew over a new connection: the host's name may mean another server now."""
@@ -118,10 +186,7 @@ class Subscriber:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
             self._listener = None
-        for waiter in self._waiters.values():
-            waiter.cancel()
-        for known in (self._waiters, self._wanted, self._confirmed, self._unconfirmed):
-            known.clear()
+        self._subscriptions.clear()
         self._was_lost = False
 
     # --- writing ----------------------------------------------------------------------------
@@ -142,7 +207,7 @@ class Subscriber:
         batches: list[list[str]] = []
         for verb, channel in commands:
             if verb in _SUBSCRIBE:
-                self._unconfirmed[channel] += 1
+                self._subscriptions.asked(channel)
             if batches and batches[-1][0] == verb and len(batches[-1]) <= _CHUNK:
                 batches[-1].append(channel)
             else:
@@ -191,9 +256,9 @@ class Subscriber:
             await link.disconnect(nowait=True)
 
     def _subscribe_to_all(self) -> None:
-        for channel in self._wanted:
+        for channel in self._subscriptions.wanted:
             self._command(_SUBSCRIBE[channel.endswith("*")], channel)
-        if not self._wanted:
+        if not self._subscriptions.wanted:
             self._became_ready()
 
     async def _read_all(self, link: Any) -> None:
@@ -223,21 +288,10 @@ class Subscriber:
         if kind in (b"message", b"pmessage"):
             return await self._deliver(reply[-2].decode(), reply[-1])
         if kind in (b"subscribe", b"psubscribe"):
-            self._was_confirmed(reply[1].decode())
+            self._subscriptions.confirm(reply[1].decode())
+            if self._was_lost and self.is_confirmed:
+                self._became_ready()
         return 0
-
-    def _was_confirmed(self, channel: str) -> None:
-        self._unconfirmed[channel] -= 1
-        if self._unconfirmed[channel] > 0:
-            return  # of an earlier SUBSCRIBE; an UNSUBSCRIBE and another are on their way
-        del self._unconfirmed[channel]
-        if channel in self._wanted:
-            self._confirmed.add(channel)
-            waiter = self._waiters.pop(channel, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-        if self._was_lost and self.is_confirmed:
-            self._became_ready()
 
     def _became_ready(self) -> None:
         if self._was_lost:
@@ -249,11 +303,6 @@ class Subscriber:
         """Note that nothing is subscribed any more."""
         self._link = None
         self._commands.clear()
-        self._unconfirmed.clear()
-        was_subscribed = bool(self._confirmed)
-        for channel in self._confirmed:
-            self._waiters.setdefault(channel, asyncio.get_running_loop().create_future())
-        self._confirmed.clear()
-        if was_subscribed and not self._was_lost:
+        if self._subscriptions.lost() and not self._was_lost:
             self._was_lost = True
             self._on_lost()

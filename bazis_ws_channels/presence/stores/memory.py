@@ -27,12 +27,84 @@ class _Process:
 
 
 @dataclass
-class _Untold:
+class _Change:
     """A change that `owner` tells now, and the one to tell after it."""
 
     first: Edge
     owner: str
     next: Edge | None = None
+
+
+class _Changes:
+    """Changes that are yet to be told, by user key; see edges.lua."""
+
+    def __init__(self, is_alive: Callable[[str], bool]) -> None:
+        self.seq = 0
+        self._is_alive = is_alive
+        self._changes: dict[str, _Change] = {}
+
+    def add(self, owner: str, key: str, is_online: bool, now: int, last_seen: int) -> list[Edge]:
+        """Note a change, for `owner` or whoever tells the one before; return what to tell."""
+        self.seq = max(self.seq + 1, now)
+        edge = Edge(key, self.seq, is_online, now, last_seen)
+        change = self._changes.get(key)
+        if change is None:
+            self._changes[key] = _Change(edge, owner)
+            return [edge]
+        change.next = edge if is_online != change.first.is_online else None
+        if self._is_alive(change.owner):
+            return []
+        change.owner = owner
+        return [change.first]
+
+    def untold(self, process: str, own: bool) -> list[Edge]:
+        """Give a process the changes that nobody tells; with `own` its own too."""
+        edges = []
+        for change in self._changes.values():
+            if (own and change.owner == process) or not self._is_alive(change.owner):
+                change.owner = process
+                edges.append(change.first)
+        return edges
+
+    def told(self, process: str, key: str, seq: int) -> list[Edge]:
+        """Note that a change was told; return the next of that user."""
+        change = self._changes.get(key)
+        if change is None or (change.first.seq, change.owner) != (seq, process):
+            return []
+        if change.next is None:
+            del self._changes[key]
+            return []
+        change.first, change.next = change.next, None
+        return [change.first]
+
+
+class _Revocations:
+    """Void tokens, until they are forgotten."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, tuple[int, int, int]] = {}
+        self._tokens: dict[str, int] = {}
+
+    def revoke_before(self, key: str, moment: int, now: int, ttl_seconds: int) -> None:
+        """Void all tokens of a user issued before a moment."""
+        latest, _, until = self._users.get(key, (0, 0, 0))
+        until = max(until, now + ttl_seconds * 1_000_000)
+        self._users[key] = (max(moment, latest), now, until)
+
+    def revoke_token(self, jti: str, until: int) -> None:
+        """Void one token."""
+        self._tokens[jti] = until
+
+    def is_void(self, key: str, token: Token, now: int) -> bool:
+        """Tell whether a token is void."""
+        before, at, until = self._users.get(key, (0, 0, 0))
+        if until > now:
+            if token.age_us is not None:
+                if at > now - token.age_us:
+                    return True
+            elif token.issued_us is None or token.issued_us < before:
+                return True
+        return token.jti is not None and self._tokens.get(token.jti, 0) > now
 
 
 class MemoryStore:
@@ -53,10 +125,8 @@ class MemoryStore:
         self._online: set[str] = set()
         self._leaving: dict[str, int] = {}
         self._seen: dict[str, int] = {}
-        self._untold: dict[str, _Untold] = {}
-        self._seq = 0
-        self._revoked: dict[str, tuple[int, int, int]] = {}
-        self._void_tokens: dict[str, int] = {}
+        self._changes = _Changes(self._alive)
+        self._revocations = _Revocations()
 
     def ask(self, question: Question[R]) -> R:
         """Answer a question."""
@@ -108,12 +178,9 @@ class MemoryStore:
         due = sorted((at, key) for key, at in self._leaving.items() if at <= now)
         for _, key in due[: question.batch]:
             del self._leaving[key]
-            self._change(question.process, key, False, self._seen.get(key, now), edges)
-        for untold in self._untold.values():
-            is_own = question.own and untold.owner == question.process
-            if is_own or not self._alive(untold.owner):
-                untold.owner = question.process
-                edges.append(untold.first)
+            seen = self._seen.get(key, now)
+            edges += self._changes.add(question.process, key, False, now, seen)
+        edges += self._changes.untold(question.process, question.own)
         has_peers = any(self._has_peer(name, question.process) for name in self._processes)
         process.has_peers = has_peers
         dead = [name for name in self._processes if not self._alive(name)]
@@ -140,7 +207,7 @@ class MemoryStore:
             if self._drop(key, connection) and key in self._online:
                 self._online.discard(key)
                 self._seen[key] = now = self._now()
-                self._change(question.process, key, False, now, edges)
+                edges += self._changes.add(question.process, key, False, now, now)
         if not dead.records:
             self._processes.pop(question.dead, None)
         return edges
@@ -152,16 +219,15 @@ class MemoryStore:
         process, connection, key = question.process, question.connection, question.key
         if not self._alive(process):
             return base.Connected("lost", [])
-        if self._is_void(key, question.token):
+        if self._revocations.is_void(key, question.token, self._now()):
             return base.Connected("revoked", [])
         if self._sessions.get(key, {}).get(connection) == process:
             return base.Connected("ok", [])
         if self._live(key) >= question.limit:
             return base.Connected("too_many", [])
-        edges: list[Edge] = []
-        if self._record(process, connection, key):
-            self._change(process, key, True, self._now(), edges)
-        self._seen[key] = self._now()
+        self._seen[key] = now = self._now()
+        came_online = self._record(process, connection, key)
+        edges = self._changes.add(process, key, True, now, now) if came_online else []
         return base.Connected("ok", edges)
 
     def disconnect(self, question: base.Disconnect) -> bool:
@@ -189,22 +255,16 @@ class MemoryStore:
         was_buried = question.lost in self._buried
         for connection, key in question.records:
             if self._record(question.process, connection, key) and was_buried:
-                self._change(question.process, key, True, self._now(), edges)
+                now = self._now()
+                edges += self._changes.add(question.process, key, True, now, now)
         return edges
 
     def told(self, question: base.Told) -> list[Edge]:
         """Answer `Told`."""
-        edges = []
-        for key, seq in question.edges:
-            untold = self._untold.get(key)
-            if untold is None or (untold.first.seq, untold.owner) != (seq, question.process):
-                continue
-            if untold.next is None:
-                del self._untold[key]
-            else:
-                untold.first, untold.next = untold.next, None
-                edges.append(untold.first)
-        return edges
+        process = question.process
+        return [
+            edge for key, seq in question.edges for edge in self._changes.told(process, key, seq)
+        ]
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -223,7 +283,7 @@ class MemoryStore:
             base.ToldState(key in self._online or key in self._leaving, self._seen.get(key))
             for key in question.keys
         ]
-        return self._seq, self._now(), states
+        return self._changes.seq, self._now(), states
 
     def online_keys(self, question: base.OnlineKeys) -> tuple[bool, list[str]]:
         """Answer `OnlineKeys`."""
@@ -239,18 +299,18 @@ class MemoryStore:
         """Answer `RevokeBefore`."""
         now = self._now()
         moment = now if question.before_us is None else question.before_us
-        latest, _, until = self._revoked.get(question.key, (0, 0, 0))
-        until = max(until, now + question.ttl_seconds * 1_000_000)
-        self._revoked[question.key] = (max(moment, latest), now, until)
+        self._revocations.revoke_before(question.key, moment, now, question.ttl_seconds)
         return moment
 
     def revoke_token(self, question: base.RevokeToken) -> None:
         """Answer `RevokeToken`."""
-        self._void_tokens[question.jti] = self._now() + question.ttl_seconds * 1_000_000
+        until = self._now() + question.ttl_seconds * 1_000_000
+        self._revocations.revoke_token(question.jti, until)
 
     def revoked(self, question: base.Revoked) -> list[bool]:
         """Answer `Revoked`."""
-        return [self._is_void(key, token) for key, token in question.tokens]
+        now = self._now()
+        return [self._revocations.is_void(key, token, now) for key, token in question.tokens]
 
     # --- helpers ----------------------------------------------------------------------------
 
@@ -270,34 +330,6 @@ class MemoryStore:
             return False
         del self._sessions[key]
         return True
-
-    def _change(
-        self, process: str, key: str, is_online: bool, last_seen: int, edges: list[Edge]
-    ) -> None:
-        """Note a change, for `process` or whoever is telling the one before; see edges.lua."""
-        now = self._now()
-        self._seq = max(self._seq + 1, now)
-        edge = Edge(key, self._seq, is_online, now, last_seen)
-        untold = self._untold.get(key)
-        if untold is None:
-            self._untold[key] = _Untold(edge, process)
-            edges.append(edge)
-            return
-        untold.next = edge if edge.is_online != untold.first.is_online else None
-        if not self._alive(untold.owner):
-            untold.owner = process
-            edges.append(untold.first)
-
-    def _is_void(self, key: str, token: Token) -> bool:
-        now = self._now()
-        before, at, until = self._revoked.get(key, (0, 0, 0))
-        if until > now:
-            if token.age_us is not None:
-                if at > now - token.age_us:
-                    return True
-            elif token.issued_us is None or token.issued_us < before:
-                return True
-        return token.jti is not None and self._void_tokens.get(token.jti, 0) > now
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
