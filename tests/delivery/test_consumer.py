@@ -7,9 +7,8 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from bazis_ws_channels import publishing
-from tests.clients import Client
 from tests.delivery.conftest import DeliveryDaphne, DeliveryUvicorn
-from tests.servers import Daphne, Uvicorn
+from tests.kit import Client, Daphne, Uvicorn
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ async def test_a_slow_query_of_one_does_not_hold_up_the_messages_of_others(conne
     async with connect(alice) as client, connect(bob) as other:
         await client.subscribed()
         await other.subscribed()
-        await client.send({"type": "slow_query", "seconds": 1.5})
+        await client.send({"type": "slow_query", "seconds": 3})
         done = asyncio.ensure_future(client.receive_type("slow_query_done"))
         for n in range(10):
             await bob.ws_apublish(n)

@@ -7,10 +7,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
-from tests.clients import Client, until
 from tests.delivery.burst_clients import connect
 from tests.delivery.conftest import DeliveryDaphne, DeliveryUvicorn
-from tests.servers import Daphne, Uvicorn
+from tests.kit import Client, Daphne, Uvicorn, until
 
 MEGABYTE = 1_000_000
 #: In the project's application channels' session middleware wraps `send`; in ours nothing does.

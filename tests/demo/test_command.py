@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from tests.demo.people import Socket, call, token_of, until
+from tests.demo.people import Socket, call, token_of
 from tests.demo.processes import DemoCommand, command_line, exists, family
+from tests.kit import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -27,10 +28,8 @@ def start(directory):
     servers = []
 
     def make(*arguments, **env):
-        server = DemoCommand(directory, *arguments, **env)
-        servers.append(server)
-        server.wait_until_ready()
-        return server
+        servers.append(DemoCommand.started(directory, *arguments, **env))
+        return servers[-1]
 
     yield make
     for server in servers:
@@ -76,7 +75,7 @@ def test_a_signal_ends_everything(start, number):
         assert len(processes) >= 5  # itself, Valkey, daphne, the worker and its pool
         os.kill(server.pid, number)
         os.kill(server.pid, number)
-        assert alice.close_code() == 4503
+        assert alice.closed() == 4503
     assert server.wait(30) == 0
     assert not [pid for pid in processes if exists(pid)]
     assert "The demo has ended." in server.log
@@ -88,7 +87,7 @@ def test_a_killed_command_leaves_nothing(start):
     server = start()
     processes = family(server.pid)
     server.kill()
-    until(lambda: not [pid for pid in processes if exists(pid)])
+    wait_until(lambda: not [pid for pid in processes if exists(pid)])
 
 
 @pytest.mark.parametrize("word", ["valkey-server", "daphne", "celery"])
@@ -102,15 +101,9 @@ def test_a_child_that_dies_ends_the_demo(start, word):
     assert not [pid for pid in processes if exists(pid)]
 
 
-def run(directory, *arguments, port=None, **env):
-    """Run a demo that is not expected to start; return it when it has ended."""
-
-    class Failing(DemoCommand):
-        def command(self):
-            self.port = port or self.port
-            return super().command()
-
-    server = Failing(directory, *arguments, **env)
+def run(directory, *arguments, **env):
+    """Run a demo that is not expected to start; return its log when it has ended."""
+    server = DemoCommand(directory, *arguments, **env)
     try:
         assert server.wait(30) != 0
     finally:

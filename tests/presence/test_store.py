@@ -7,7 +7,7 @@ import pytest
 from bazis_ws_channels.presence.memory import MemoryStore
 from bazis_ws_channels.presence.redis import RedisStore
 from bazis_ws_channels.presence.scripts import SCRIPTS
-from tests.clients import until
+from tests.kit import until
 
 LONG_MS = 60_000
 GRACE_US = 5_000_000

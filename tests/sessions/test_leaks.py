@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bazis_ws_channels import presence, publishing
-from tests.clients import Client, until
+from tests.kit import Client, until
 
 USERS, SOCKETS, STEPS, PROGRAMS = 50, 60, 250, 8
 GRACE_SECONDS = 0.2
