@@ -98,11 +98,12 @@ class SyncClient:
         self.seen = []
 
     def __enter__(self):
-        self.socket = sync_connect(self.url, **self.options)
+        self._connection = sync_connect(self.url, **self.options)
+        self.socket = self._connection.__enter__()
         return self
 
     def __exit__(self, *exc):
-        self.socket.close()
+        self._connection.__exit__(*(exc or (None, None, None)))
 
     def send(self, message):
         """Send an object as JSON; a str or bytes as it is."""
