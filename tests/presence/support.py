@@ -28,6 +28,11 @@ def logged(server, text):
     return sum(line.startswith(text) for line in server.log.splitlines())
 
 
+def times_logged(servers, text):
+    """Return the same of each of several servers."""
+    return [logged(server, text) for server in servers]
+
+
 def keys(redis):
     """Return the keys that presence holds, but for those that last."""
     return set(redis.keys("*")) - LASTING

@@ -125,4 +125,4 @@ async def test_receivers_get_user_and_time_and_may_fail(start, alice, bob, redis
     assert times == sorted(times)
     assert all(at.tzinfo for at in times)
     assert len(told(redis)) == 4
-    assert "RuntimeError: a bug in a receiver" in server.log
+    await until(lambda: "RuntimeError: a bug in a receiver" in server.log)
