@@ -83,8 +83,11 @@ def family(pid):
 
 
 def command_line(pid):
-    """Return a process's arguments."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    """Return a process's arguments; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return []
 
 
 def exists(pid):

@@ -41,11 +41,15 @@ def start(directory):
         server.stop()
 
 
-def member(processes, word):
-    """Return the one of `processes` whose arguments hold `word`, and no keeper of it (a pool's
-    children too: the oldest)."""
-    lines = {pid: " ".join(command_line(pid)) for pid in processes}
-    return min(pid for pid, line in lines.items() if word in line and "keeper.py" not in line)
+def member(server, word):
+    """Wait for the process of a demo whose arguments hold `word`, which is no keeper of it; of
+    several, as in a pool, return the oldest."""
+
+    def found():
+        lines = {pid: " ".join(command_line(pid)) for pid in family(server.pid)}
+        return [pid for pid, line in lines.items() if word in line and "keeper.py" not in line]
+
+    return min(wait_until(found))
 
 
 def test_greets_and_works(start):
@@ -91,6 +95,7 @@ def test_a_signal_ends_everything(start, number):
 def test_a_killed_command_leaves_nothing(start):
     """Nobody can clean up after kill -9 but the kernel."""
     server = start()
+    member(server, "celery")
     processes = family(server.pid)
     server.kill()
     wait_until(lambda: not [pid for pid in processes if exists(pid)])
@@ -100,8 +105,9 @@ def test_a_killed_command_leaves_nothing(start):
 def test_a_child_that_dies_ends_the_demo(start, word):
     """With a message that names it."""
     server = start()
+    victim = member(server, word)
     processes = family(server.pid)
-    os.kill(member(processes, word), signal.SIGKILL)
+    os.kill(victim, signal.SIGKILL)
     assert server.wait(30) == 1
     assert re.search(r"(Valkey|daphne|worker) ended by itself \(signal 9\)", server.log)
     assert not [pid for pid in processes if exists(pid)]
@@ -211,7 +217,7 @@ def test_an_embedded_server_that_cannot_start_is_told(directory, tmp_path):
 def test_the_embedded_server_is_the_demos_alone(start):
     """Its port is open to every user of the machine: they may ping it, and no more."""
     server = start("--no-worker")
-    valkey = member(family(server.pid), "valkey-server")
+    valkey = member(server, "valkey-server")
     (port,) = listening_ports(valkey)
     with redis.Redis(port=port) as client:
         assert client.ping()
@@ -223,8 +229,9 @@ def test_the_embedded_server_is_the_demos_alone(start):
 def test_the_keeper_of_the_embedded_server_may_be_killed(start):
     """The server goes with it, and so does the demo."""
     server = start("--no-worker")
+    keeper = member(server, "embedded.py")
     processes = family(server.pid)
-    os.kill(member(processes, "embedded.py"), signal.SIGKILL)
+    os.kill(keeper, signal.SIGKILL)
     assert server.wait(30) == 1
     assert "Valkey ended by itself (signal 9)" in server.log
     assert not [pid for pid in processes if exists(pid)]
