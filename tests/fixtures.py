@@ -5,7 +5,7 @@ import os
 import pytest
 import redis as redis_py
 
-from tests.servers import Daphne
+from tests.kit import Daphne
 
 
 @pytest.fixture(autouse=True)
@@ -61,4 +61,4 @@ def daphne(transactional_db):
     yield start
     for server in servers:
         server.stop()
-        print(f"--- {type(server).__name__} on port {server.port}\n{server.log}")  # if it fails
+        print(f"--- {server!r}\n{server.log}")  # if it fails

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.servers import ROOT, Daphne
+from tests.kit import ROOT, Daphne
 from tests.test_readme import README
 
 SETTINGS = """
@@ -23,9 +23,7 @@ SNIPPETS = {name: code for _, name, code in FIELDS.findall(README)}
 class QuickstartDaphne(Daphne):
     """daphne in the new project's folder."""
 
-    def command(self):
-        """Return the command line."""
-        return [*super().command()[:-1], "mysite.asgi:application"]
+    application = "mysite.asgi:application"
 
 
 @pytest.fixture

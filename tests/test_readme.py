@@ -7,7 +7,7 @@ from pathlib import Path
 from django.test import override_settings
 
 from bazis_ws_channels.conf import Settings, conf
-from tests.servers import ROOT
+from tests.kit import ROOT
 
 README = (ROOT / "README.md").read_text()
 

@@ -7,42 +7,21 @@ position in one byte string: this costs nearly nothing, and the servers get the 
 
 import json
 import selectors
-import socket
 import sys
 import threading
-from urllib.parse import urlsplit
 
-HANDSHAKE = (
-    "GET {path}?{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n"
-    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    "Sec-WebSocket-Version: 13\r\n\r\n"
-)
-
+from tests.kit.raw import TEXT, RawSocket, frame
 
 #: Never set: waiting for it lets frames gather, as on the way to clients of other machines. Not
 #: SO_RCVLOWAT: small frames fill the kernel's buffer before they reach the mark.
 REST = threading.Event()
 
 
-def frame(message):
-    """Return a short message as a server's text frame (RFC 6455, section 5.2)."""
-    payload = json.dumps(message).encode()
-    assert len(payload) < 126
-    return bytes([0x81, len(payload)]) + payload
-
-
 def connect(url):
-    """Open a socket and wait for its session."""
-    parts = urlsplit(url)
-    client = socket.create_connection((parts.hostname, parts.port))
-    head = HANDSHAKE.format(path=parts.path, query=parts.query, host=parts.netloc)
-    client.sendall(head.encode())
-    greeting = b""
-    while b'"subscribed"' not in greeting or not greeting.endswith(b"}"):
-        data = client.recv(65536)
-        assert data, greeting
-        greeting += data
-    return client
+    """Open a socket and wait for its session; return the bare socket."""
+    client = RawSocket(url).subscribed()
+    assert not client.buffer
+    return client.socket
 
 
 def compare(clients, expected):
@@ -72,7 +51,8 @@ def main():
     *urls, count = sys.stdin.read().split()
     clients = [connect(url) for url in urls]
     print("connected", flush=True)
-    frames = (frame({"type": "data", "data": {"n": n}}) for n in range(int(count)))
+    messages = ({"type": "data", "data": {"n": n}} for n in range(int(count)))
+    frames = (frame(TEXT, json.dumps(each).encode(), masked=False) for each in messages)
     print(compare(clients, b"".join(frames)), flush=True)
 
 

@@ -3,23 +3,19 @@
 import pytest
 
 from bazis_ws_channels.layers import RedisPubSubChannelLayer
-from tests.delivery.edge import Valkey
-from tests.servers import Daphne, Uvicorn
+from tests.kit import Daphne, Redis, Uvicorn
 
 
 class DeliveryDaphne(Daphne):
     """daphne with the consumers of `tests.delivery.asgi`."""
 
-    def command(self):
-        *command, _ = super().command()
-        return [*command, "tests.delivery.asgi:application"]
+    application = "tests.delivery.asgi:application"
 
 
 class DeliveryUvicorn(Uvicorn):
     """uvicorn with the same."""
 
-    def command(self):
-        return [each.replace("tests.project.", "tests.delivery.") for each in super().command()]
+    application = "tests.delivery.asgi:application"
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +34,12 @@ def make_valkey():
     servers = []
 
     def make():
-        servers.append(Valkey())
+        servers.append(Redis())
         return servers[-1]
 
     yield make
     for server in servers:
-        server.client.close()
-        server.stop()
+        server.close()
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from asgiref.sync import async_to_sync
 from channels_redis.pubsub import RedisPubSubChannelLayer as Original
 
 from bazis_ws_channels import publishing
-from tests.clients import until
-from tests.servers import ROOT
+from tests.kit import ROOT, until
 
 
 def run(source, valkey, warnings="always::ResourceWarning"):

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import publishing
 from tests.delivery import burst_clients
-from tests.servers import ROOT, Daphne
+from tests.kit import ROOT, Daphne
 
 MESSAGES, CLIENTS = 20_000, 200
 
@@ -25,7 +25,7 @@ class Clients:
 
     def __init__(self, urls):
         self._process = subprocess.Popen(
-            [sys.executable, burst_clients.__file__],
+            [sys.executable, "-m", burst_clients.__name__],
             cwd=ROOT,
             text=True,
             stdin=subprocess.PIPE,

@@ -13,10 +13,8 @@ from redis.exceptions import NoPermissionError, RedisError
 from bazis_ws_channels import layers
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.layers import RedisPubSubChannelLayer as Ours
-from tests.clients import PATIENCE_SECONDS, until
 from tests.delivery import etimedout
-from tests.delivery.edge import Proxy
-from tests.servers import ROOT
+from tests.kit import DOWN, PATIENCE_SECONDS, ROOT, UP, Proxy, until
 
 GROUP = "asgi__group__g"
 both = pytest.mark.parametrize("layer_class", [Original, Ours], ids=["original", "ours"])
@@ -98,7 +96,7 @@ async def test_a_consumer_that_goes_is_forgotten_everywhere(valkey, make_layer):
 
 async def test_the_original_says_subscribed_before_redis_does(valkey, make_layer):
     """`group_add` returns while the SUBSCRIBE is still on its way."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url, layer_class=Original)
         await flows(layer, "warm", await member(layer, "warm"))
         proxy.hold()
@@ -109,7 +107,7 @@ async def test_the_original_says_subscribed_before_redis_does(valkey, make_layer
 
 async def test_group_add_returns_once_redis_has_confirmed(valkey, make_layer):
     """What is published after it arrives."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url)
         channel = await member(layer, "warm")
         proxy.hold()
@@ -125,7 +123,7 @@ async def test_group_add_returns_once_redis_has_confirmed(valkey, make_layer):
 async def test_a_reconnect_is_told(valkey, make_layer, layer_class):
     """The original takes the two callbacks and never calls them."""
     told = []
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(
             proxy.url,
             layer_class=layer_class,
@@ -142,7 +140,7 @@ async def test_a_reconnect_is_told(valkey, make_layer, layer_class):
 
 async def test_a_callback_that_fails_is_logged_and_no_more(valkey, make_layer, caplog):
     """Somebody else's bug must not cost the subscriptions."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url, on_disconnect=lambda: 1 / 0, on_reconnect=lambda: 1 / 0)
         channel = await member(layer, "g")
         proxy.cut()
@@ -153,7 +151,7 @@ async def test_a_callback_that_fails_is_logged_and_no_more(valkey, make_layer, c
 async def test_a_reconnect_is_told_though_a_group_was_left_meanwhile(valkey, make_layer):
     """The last confirmation that is waited for may be of a group that nobody wants any more."""
     told = []
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url, on_reconnect=lambda: told.append("reconnect"))
         groups = [f"group{n:02}" for n in range(20)]
         channel = await member(layer, *groups)
@@ -161,8 +159,8 @@ async def test_a_reconnect_is_told_though_a_group_was_left_meanwhile(valkey, mak
         proxy.cut()
         await until(lambda: proxy.held.count(b"asgi__group__") == len(groups))
         last = max(groups, key=lambda group: proxy.held.index(group.encode()))
-        proxy.hold_back_at(last.encode())
-        proxy.release_forward()
+        proxy.hold_at(last.encode(), DOWN)
+        proxy.release(UP)
         await until(lambda: len(layer._shards[0]._confirmed) >= len(groups) - 1)
         await layer.group_discard(last, channel)
         proxy.release()
@@ -246,7 +244,7 @@ async def test_a_recipient_that_changes_a_message_changes_its_own(valkey, make_l
 @pytest.mark.parametrize(("layer_class", "count"), [(Original, 2), (Ours, 100)])
 async def test_publishing_calls_share_a_round_trip(valkey, make_layer, layer_class, count):
     """What comes while one is under way goes together; the original sends one by one."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url, layer_class=layer_class)
         await layer.group_send("g", {"type": "warm"})
         proxy.hold()
@@ -276,7 +274,7 @@ async def test_one_message_that_redis_refuses_fails_alone(valkey, make_layer):
 
 async def test_who_gave_up_publishing_does_not_publish_later(valkey, make_layer):
     """A call that ran into its time limit has raised: its message must not follow."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url)
         channel = await member(layer, "g")
         await layer.group_send("g", {"type": "warm"})
@@ -331,7 +329,7 @@ async def test_subscriptions_come_back_after_a_very_long_outage(valkey, make_lay
 async def test_a_link_that_went_silent_is_noticed(valkey, make_layer, monkeypatch):
     """Half-open: nothing comes any more, and nothing says so but a ping without an answer."""
     monkeypatch.setattr(layers, "_PING_SECONDS", 0.1)
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         host = {"address": proxy.url, "socket_timeout": 0.3}
         layer = make_layer(host)
         channel = await member(layer, "g")
@@ -343,7 +341,7 @@ async def test_a_hanging_redis_costs_a_time_limit_and_no_more(valkey, make_layer
     """Publishing raises; when Redis goes on, so does everything."""
     layer = make_layer({"address": valkey.url, "socket_timeout": 0.2})
     channel = await member(layer, "g")
-    valkey.hang()
+    valkey.pause()
     with pytest.raises(RedisError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             await layer.group_send("g", {"type": "x"})
@@ -358,7 +356,7 @@ async def test_a_subscription_that_is_not_confirmed_raises_and_is_taken_back(
     monkeypatch.setattr(layers, "_TIMEOUT_SECONDS", 0.2)
     layer = make_layer(valkey.url)
     channel = await member(layer, "g")
-    valkey.hang()
+    valkey.pause()
     with pytest.raises(ChannelLayerUnavailable, match="did not confirm"):
         await layer.group_add("late", channel)
     valkey.resume()
@@ -375,7 +373,7 @@ async def test_group_add_refuses_a_channel_of_another_process(valkey, make_layer
 
 async def test_joining_a_group_again_waits_for_its_own_confirmation(valkey, make_layer):
     """Not for that of the SUBSCRIBE before, behind which an UNSUBSCRIBE is on its way."""
-    async with Proxy(valkey.port) as proxy:
+    with Proxy(valkey.url) as proxy:
         layer, other = make_layer(proxy.url), make_layer(valkey.url)
         channel = await member(layer, "fence")
         proxy.hold()

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import publishing
 from bazis_ws_channels.exceptions import PublishError
-from tests.clients import Client, until
+from tests.kit import Client, until
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_redis_hangs_and_goes_on(start, valkey, alice):
         await client.subscribed()
         assert await asyncio.to_thread(alice.ws_publish, "before") == 1
         assert await client.data() == "before"
-        valkey.hang()
+        valkey.pause()
         await fails_in_time(lambda: asyncio.to_thread(alice.ws_publish, "lost"))
         assert await client.settle() == []
         valkey.resume()

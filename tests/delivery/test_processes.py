@@ -6,8 +6,7 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 
-from tests.clients import Client
-from tests.delivery.processes import CeleryWorker, Gunicorn, fetch, manage
+from tests.kit import CeleryWorker, Client, Gunicorn, fetch, manage
 
 CALLS = 10_000
 

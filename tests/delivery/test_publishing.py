@@ -22,8 +22,7 @@ from bazis_ws_channels.exceptions import (
     PublishError,
     WsError,
 )
-from tests.clients import Client, until
-from tests.delivery.edge import channel_layers
+from tests.kit import Client, channel_layers, until
 
 
 @contextlib.asynccontextmanager
@@ -437,7 +436,7 @@ async def test_a_hanging_redis_is_a_publish_error_within_the_time_limit(alice, v
     await presence_works(settings)
     await alice.ws_apublish(1)
     await in_thread(alice.ws_publish, 1)
-    valkey.hang()
+    valkey.pause()
     for call in (lambda: in_thread(alice.ws_publish, 1), lambda: alice.ws_apublish(1)):
         started_at = time.monotonic()
         with pytest.raises(PublishError, match="BAZIS_WS_PUBLISH_TIMEOUT"):
@@ -451,7 +450,7 @@ async def test_a_hanging_presence_does_not_hold_up_publishing(server, alice, val
     settings.BAZIS_WS_REDIS_TIMEOUT = 0.3
     await presence_works(settings)
     async with online(server, alice) as [client]:
-        valkey.hang()
+        valkey.pause()
         for call in (lambda: in_thread(alice.ws_publish, 1), lambda: alice.ws_apublish(1)):
             started_at = time.monotonic()
             assert await call() == 0
@@ -463,7 +462,7 @@ async def test_publishing_goes_on_when_redis_goes_on(alice, valkey, settings):
     """With the connections that a time limit has cut."""
     settings.CHANNEL_LAYERS = channel_layers({"address": valkey.url, "socket_timeout": 0.2})
     await in_thread(alice.ws_publish, 1)
-    valkey.hang()
+    valkey.pause()
     with pytest.raises(PublishError):
         await in_thread(alice.ws_publish, 1)
     valkey.resume()

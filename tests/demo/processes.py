@@ -1,11 +1,13 @@
 """The demo's processes, and what is left of them."""
 
 import os
+import random
+import re
 import sys
 from pathlib import Path
 
-from tests.demo.people import until
-from tests.servers import ROOT, Server
+from tests.kit import ROOT, Daphne, Server
+from tests.kit.redis import PORTS
 
 #: The tests' own surroundings must not reach the demo.
 BLANK = dict.fromkeys(
@@ -17,43 +19,44 @@ BLANK = dict.fromkeys(
 )
 
 
-class DemoServer(Server):
-    """A process of the demo."""
+class DemoCommand(Server):
+    """``manage.py demo``, which wants to be told its port: one that no system gives away."""
 
-    def wait_until_ready(self):
-        """Wait until it is ready, or has ended."""
-        until(lambda: self._is_ready.is_set() or self.process.poll() is not None, 90)
-        assert self._is_ready.is_set(), f"{type(self).__name__} did not start:\n{self.log}"
+    ready = re.compile(r"Ctrl-C ends it\.")
 
-
-class DemoCommand(DemoServer):
-    """``manage.py demo``."""
-
-    ready = "Ctrl-C ends it."
-
-    def __init__(self, data_dir, *arguments, **env):
+    def __init__(self, data_dir, *arguments, port=None, **env):
+        self.port = random.choice(PORTS) if port is None else port
         self.arguments = arguments
         settings = {"DJANGO_SETTINGS_MODULE": "demo.settings", "DEMO_DATA_DIR": str(data_dir)}
         super().__init__(env={**BLANK, "DEMO_TASK_SECONDS": "1", **settings, **env})
+
+    @classmethod
+    def started(cls, *args, **env):
+        """Return one that runs: on another port where somebody had the first."""
+        for _ in range(5):
+            server = cls(*args, **env)
+            try:
+                server.wait_until_ready()
+            except AssertionError:
+                server.stop()
+                if "already in use" not in server.log:
+                    raise
+            else:
+                return server
+        raise AssertionError(server.log)
 
     def command(self):
         manage = str(ROOT / "manage.py")
         return [sys.executable, manage, "demo", "--port", str(self.port), *self.arguments]
 
 
-class DemoDaphne(DemoServer):
+class DemoDaphne(Daphne):
     """daphne with the demo, as a deployment runs it."""
 
-    ready = "Listening on TCP address"
+    application = "demo.asgi:application"
 
-    def __init__(self, env, port=None):
-        self._wanted_port = port
+    def __init__(self, env):
         super().__init__(env={**BLANK, "DJANGO_SETTINGS_MODULE": "demo.settings", **env})
-
-    def command(self):
-        self.port = self._wanted_port or self.port
-        address = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        return [sys.executable, "-m", "daphne", *address, "demo.asgi:application"]
 
 
 def alive():
@@ -80,8 +83,11 @@ def family(pid):
 
 
 def command_line(pid):
-    """Return a process's arguments."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    """Return a process's arguments; none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return []
 
 
 def exists(pid):

@@ -2,15 +2,21 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
+import redis
+from redis.exceptions import NoPermissionError
 
-from tests.demo.people import Socket, call, token_of, until
-from tests.demo.processes import DemoCommand, command_line, exists, family
+from tests.demo.people import Socket, call, token_of
+from tests.demo.processes import BLANK, DemoCommand, command_line, exists, family
+from tests.kit import ROOT, wait_until
+from tests.kit.processes import listening_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -27,20 +33,23 @@ def start(directory):
     servers = []
 
     def make(*arguments, **env):
-        server = DemoCommand(directory, *arguments, **env)
-        servers.append(server)
-        server.wait_until_ready()
-        return server
+        servers.append(DemoCommand.started(directory, *arguments, **env))
+        return servers[-1]
 
     yield make
     for server in servers:
         server.stop()
 
 
-def member(processes, word):
-    """Return the one of `processes` whose arguments hold `word` (a pool's children too: the
-    oldest)."""
-    return min(pid for pid in processes if any(word in part for part in command_line(pid)))
+def member(server, word):
+    """Wait for the process of a demo whose arguments hold `word`, which is no keeper of it; of
+    several, as in a pool, return the oldest."""
+
+    def found():
+        lines = {pid: " ".join(command_line(pid)) for pid in family(server.pid)}
+        return [pid for pid, line in lines.items() if word in line and "keeper.py" not in line]
+
+    return min(wait_until(found))
 
 
 def test_greets_and_works(start):
@@ -76,7 +85,7 @@ def test_a_signal_ends_everything(start, number):
         assert len(processes) >= 5  # itself, Valkey, daphne, the worker and its pool
         os.kill(server.pid, number)
         os.kill(server.pid, number)
-        assert alice.close_code() == 4503
+        assert alice.closed() == 4503
     assert server.wait(30) == 0
     assert not [pid for pid in processes if exists(pid)]
     assert "The demo has ended." in server.log
@@ -86,31 +95,27 @@ def test_a_signal_ends_everything(start, number):
 def test_a_killed_command_leaves_nothing(start):
     """Nobody can clean up after kill -9 but the kernel."""
     server = start()
+    member(server, "celery")
     processes = family(server.pid)
     server.kill()
-    until(lambda: not [pid for pid in processes if exists(pid)])
+    wait_until(lambda: not [pid for pid in processes if exists(pid)])
 
 
 @pytest.mark.parametrize("word", ["valkey-server", "daphne", "celery"])
 def test_a_child_that_dies_ends_the_demo(start, word):
     """With a message that names it."""
     server = start()
+    victim = member(server, word)
     processes = family(server.pid)
-    os.kill(member(processes, word), signal.SIGKILL)
+    os.kill(victim, signal.SIGKILL)
     assert server.wait(30) == 1
     assert re.search(r"(Valkey|daphne|worker) ended by itself \(signal 9\)", server.log)
     assert not [pid for pid in processes if exists(pid)]
 
 
-def run(directory, *arguments, port=None, **env):
-    """Run a demo that is not expected to start; return it when it has ended."""
-
-    class Failing(DemoCommand):
-        def command(self):
-            self.port = port or self.port
-            return super().command()
-
-    server = Failing(directory, *arguments, **env)
+def run(directory, *arguments, **env):
+    """Run a demo that is not expected to start; return its log when it has ended."""
+    server = DemoCommand(directory, *arguments, **env)
     try:
         assert server.wait(30) != 0
     finally:
@@ -152,3 +157,81 @@ def test_a_database_that_does_not_answer_is_told(directory):
     log = run(directory, DATABASE_URL=url)
     assert "database" in log
     assert "secret" not in log
+
+
+def refused(tmp_path, *arguments, **env):
+    """Run manage.py where it can't start; return the one line that it prints."""
+    env = {**os.environ, **BLANK, "DJANGO_SETTINGS_MODULE": "demo.settings", **env}
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", ["demo", "check"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, command):
+    """In a line that says what to set; by other commands too."""
+    (tmp_path / "file").touch()
+    line = refused(tmp_path, command, DEMO_DATA_DIR=str(tmp_path / "file" / "below"))
+    assert "Not a directory" in line
+    assert "DEMO_DATA_DIR" in line
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    """Also by the administrator, whom no permissions hold back."""
+    line = refused(tmp_path, "demo", DEMO_DATA_DIR="/proc/self")
+    assert "secret" in line
+    assert "DEMO_DATA_DIR" in line
+
+
+def test_no_folder_is_needed_where_all_is_given(tmp_path):
+    """A deployment on a read-only disk has its secret and its database elsewhere."""
+    given = {"SECRET_KEY": secrets.token_urlsafe(50), "DATABASE_URL": "sqlite://:memory:"}
+    env = {**os.environ, **BLANK, **given, "DEMO_DATA_DIR": "/proc/self/none"}
+    command = [sys.executable, str(ROOT / "manage.py"), "check"]
+    done = subprocess.run(
+        command,
+        env={**env, "DJANGO_SETTINGS_MODULE": "demo.settings"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_celery_is_told(tmp_path):
+    """With the command that installs it."""
+    source = "raise ModuleNotFoundError(\"No module named 'celery'\", name='celery')"
+    (tmp_path / "celery.py").write_text(source)
+    line = refused(tmp_path, "demo", PYTHONPATH=str(tmp_path))
+    assert line == "The demo needs celery, which is not installed: pip install -e '.[demo]'"
+
+
+def test_an_embedded_server_that_cannot_start_is_told(directory, tmp_path):
+    """For instance in a folder whose name Valkey's configuration can't hold."""
+    (tmp_path / "a space").mkdir()
+    log = run(directory, TMPDIR=str(tmp_path / "a space"))
+    assert "There is no embedded Valkey on this machine (Server failed to start" in log
+
+
+def test_the_embedded_server_is_the_demos_alone(start):
+    """Its port is open to every user of the machine: they may ping it, and no more."""
+    server = start("--no-worker")
+    valkey = member(server, "valkey-server")
+    (port,) = listening_ports(valkey)
+    with redis.Redis(port=port) as client:
+        assert client.ping()
+        for command in (("GET", "key"), ("PUBLISH", "asgi__group__common", "x"), ("INFO",)):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command)
+
+
+def test_the_keeper_of_the_embedded_server_may_be_killed(start):
+    """The server goes with it, and so does the demo."""
+    server = start("--no-worker")
+    keeper = member(server, "embedded.py")
+    processes = family(server.pid)
+    os.kill(keeper, signal.SIGKILL)
+    assert server.wait(30) == 1
+    assert "Valkey ended by itself (signal 9)" in server.log
+    assert not [pid for pid in processes if exists(pid)]

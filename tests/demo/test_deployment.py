@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.demo.people import Socket, call, id_of, token_of, until
+from tests.demo.people import Socket, call, id_of, token_of
+from tests.kit import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +37,16 @@ def test_presence_is_told_across_processes(servers):
     pk = id_of(first, "carol", alice)
     with Socket(first, alice) as socket:
         socket.send({"type": "watch", "users": [pk]})
-        assert socket.receive("presence")["is_online"] is False
+        assert socket.receive_type("presence")["is_online"] is False
         with Socket(second, carol):
-            message = socket.receive("presence")
+            message = socket.receive_type("presence")
             assert (message["user"], message["is_online"]) == (pk, True)
-        assert socket.receive("presence")["is_online"] is False
+        assert socket.receive_type("presence")["is_online"] is False
 
 
 def test_a_page_of_users_costs_one_round_trip(servers, deployment):
     """However many users are on it."""
-    import redis
-
-    client = redis.Redis.from_url(deployment.env["REDIS_URL"])
+    client = deployment.redis.client
     token = token_of(servers[0], "alice")
     call(servers[0], "users/user/", token=token)  # connections and scripts are there after this
 
@@ -71,7 +70,7 @@ def test_without_redis_chat_is_saved(deployment, servers):
     alice, bob = token_of(first, "alice"), token_of(first, "bob")
     admin = token_of(first, "admin")
     pk = id_of(first, "bob", alice)
-    deployment.stop_redis()
+    deployment.redis.stop()
     try:
         for number in range(2):
             assert send(first, alice, pk, f"saved {number}") == (200, {"status": "saved_offline"})
@@ -82,7 +81,7 @@ def test_without_redis_chat_is_saved(deployment, servers):
         assert call(first, "tasks/", {}, alice)[0] == 503
         assert call(first, "token/", {"username": "alice", "password": "demo"})[0] == 200
     finally:
-        deployment.start_redis()
+        deployment.redis.start()
 
     def saved():
         with Socket(second, bob) as socket:
@@ -95,5 +94,5 @@ def test_without_redis_chat_is_saved(deployment, servers):
         except Exception:
             return False
 
-    until(is_live)
+    wait_until(is_live)
     assert saved() == ["saved 0", "saved 1"]

@@ -1,10 +1,13 @@
 """The page in a real browser: headless Chromium, driven by Playwright."""
 
+import contextlib
 import os
 import re
 import shutil
 
 import pytest
+
+from tests.kit import Proxy
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -210,16 +213,24 @@ def test_fits_every_screen(demo, person, expect, width, scheme):
     assert somebody.page.evaluate(overflow) <= 0
 
 
+@pytest.fixture
+def stable():
+    """Give a server an address that stays when another takes its place."""
+    with contextlib.ExitStack() as stack:
+        yield lambda server: stack.enter_context(Proxy(server.port))
+
+
 class TestServersThatGoAway:
-    def test_the_connection_comes_back(self, deployment, person, expect):
+    def test_the_connection_comes_back(self, deployment, stable, person, expect):
         """The server restarts: the page says so, reconnects, and everything goes on."""
         server = deployment.daphne()
-        alice, bob = person(server, "alice"), person(server, "bob")
+        address = stable(server)
+        alice, bob = person(address, "alice"), person(address, "bob")
         server.stop()
         expect(alice("#connection-text")).to_contain_text("Connection lost, retrying in")
         expect(alice("#connection-live")).to_have_text("Connection lost")
         expect(alice("#retry")).to_be_visible()
-        deployment.daphne(port=server.port)
+        address.target = deployment.daphne().port
         for somebody in (alice, bob):
             expect(somebody("#connection-text")).to_have_text("Live")
         expect(alice("[data-person=bob] .status")).to_have_text("online")
@@ -258,14 +269,15 @@ class TestServersThatGoAway:
         alice.sign_in("alice")
         expect(alice("#connection-text")).to_have_text("Live")
 
-    def test_a_network_that_comes_back(self, deployment, person, expect):
+    def test_a_network_that_comes_back(self, deployment, stable, person, expect):
         """The browser's events: nothing gets through while it is away, and then at once."""
         server = deployment.daphne()
-        alice = person(server, "alice")
+        address = stable(server)
+        alice = person(address, "alice")
         alice.context.set_offline(True)
         server.stop()
         expect(alice("#connection-text")).to_contain_text("Connection lost, retrying in 20 s")
-        deployment.daphne(port=server.port)
+        address.target = deployment.daphne().port
         expect(alice("#connection-text")).to_contain_text("Connection lost")
         alice.context.set_offline(False)
         expect(alice("#connection-text")).to_have_text("Live", timeout=10_000)

@@ -4,9 +4,8 @@ import pytest
 import redis as redis_py
 from asgiref.sync import sync_to_async
 
-from tests.clients import until
-from tests.presence.support import QUICK, OwnRedis, keys
-from tests.servers import Daphne
+from tests.kit import Daphne, Redis, until
+from tests.presence.support import QUICK, keys
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +24,7 @@ async def pair(_pair, transactional_db, redis: redis_py.Redis):
     yield _pair
     await until(lambda: not keys(redis))
     for server in _pair:
-        print(f"--- daphne on port {server.port}\n{server.log[-5000:]}")  # if it fails
+        print(f"--- {server!r}\n{server.log[-5000:]}")  # if it fails
 
 
 @pytest.fixture
@@ -52,12 +51,12 @@ def make_users(make_user):
 
 
 @pytest.fixture
-def own_redis(tmp_path):
+def own_redis():
     """A Redis that the test may stop: ``own_redis(**config)``."""
     started = []
 
     def start(**config):
-        started.append(OwnRedis(tmp_path / "redis", **config))
+        started.append(Redis(**config))
         return started[-1]
 
     yield start

@@ -11,10 +11,9 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
 from bazis_ws_channels.groups import session_key, user_group, watch_group
-from tests.clients import Client, until
+from tests.kit import ROOT, Client, Daphne, until
 from tests.presence.support import QUICK, keys
 from tests.project.receivers import EDGES
-from tests.servers import ROOT, Daphne
 
 TEXTS = [
     "plain",

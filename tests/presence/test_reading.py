@@ -16,9 +16,8 @@ from bazis_ws_channels import presence
 from bazis_ws_channels.exceptions import PresenceUnavailable
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Connect, Disconnect, Register, Token
-from tests.clients import until
+from tests.kit import until
 from tests.presence.support import keys, open_all
-from tests.servers import free_port
 
 
 @contextmanager
@@ -192,7 +191,10 @@ def silent_redis(settings):
 @pytest.fixture
 def no_redis(settings):
     """Nobody listens where Redis should be."""
-    settings.BAZIS_WS_REDIS_URL = f"redis://127.0.0.1:{free_port()}"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # so that nobody else has the port either
+        settings.BAZIS_WS_REDIS_URL = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+        yield
 
 
 def page(users):

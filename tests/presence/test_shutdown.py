@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 
 from asgiref.sync import sync_to_async
 
-from tests.clients import Client, until
+from tests.kit import Client, until
 from tests.presence.support import is_online, keys, open_all, told
 
 

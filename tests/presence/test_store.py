@@ -9,7 +9,7 @@ from bazis_ws_channels.presence.stores import base
 from bazis_ws_channels.presence.stores.memory import MemoryStore
 from bazis_ws_channels.presence.stores.redis import RedisStore
 from bazis_ws_channels.redis.hosts import Host
-from tests.clients import until
+from tests.kit import until
 
 LONG_MS = 60_000
 GRACE_US = 5_000_000

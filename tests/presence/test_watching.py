@@ -1,6 +1,5 @@
 """Following users: a snapshot first, then each change once."""
 
-import asyncio
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -8,8 +7,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels.presence.stores.base import ToldStates
-from tests.clients import Client, until
-from tests.presence.support import Proxy, keys, open_all, sha_of, told
+from tests.kit import Client, Proxy, until
+from tests.presence.support import keys, open_all, sha_of, told
 
 
 async def watch(client, *ids, verb="watch"):
@@ -55,23 +54,23 @@ async def test_snapshot_then_every_change(pair, alice, bob, redis):
         assert await client.settle() == []
 
 
-async def test_a_change_that_overtakes_the_snapshot_is_not_lost(start, alice, bob, pair):
+async def test_a_change_that_overtakes_the_snapshot_is_not_lost(start, alice, bob, pair, redis):
     """The answer to a watch tells the latest of what is known, once."""
-    async with AsyncExitStack() as stack:
-        proxy = await stack.enter_async_context(Proxy(os.environ["REDIS_URL"]))
-        slow = await start(BAZIS_WS_REDIS_URL=proxy.url)
-        client, control = await open_all(stack, [(slow, bob), (slow, bob)])
-        await watch(control, alice.pk)
-        proxy.hold = sha_of(ToldStates([]))
-        await client.send({"type": "watch", "users": [alice.pk]})
-        async with asyncio.timeout(20):
-            await proxy.holding.wait()  # the snapshot is taken: offline
-        async with watcher(pair[1], alice):
-            assert (await control.receive_type("presence"))["is_online"]
-            proxy.release()
-            assert (await client.receive_type("presence"))["is_online"]
-            assert await client.settle() == []
-        assert not (await client.receive_type("presence"))["is_online"]
+    with Proxy(os.environ["REDIS_URL"]) as proxy:
+        async with AsyncExitStack() as stack:
+            slow = await start(BAZIS_WS_REDIS_URL=proxy.url)
+            client, control = await open_all(stack, [(slow, bob), (slow, bob)])
+            await watch(control, alice.pk)
+            proxy.hold_answers_to(sha_of(ToldStates([])))
+            await client.send({"type": "watch", "users": [alice.pk]})
+            await until(lambda: proxy.is_holding)  # the snapshot is taken: offline
+            async with watcher(pair[1], alice):
+                assert (await control.receive_type("presence"))["is_online"]
+                proxy.release()
+                assert (await client.receive_type("presence"))["is_online"]
+                assert await client.settle() == []
+            assert not (await client.receive_type("presence"))["is_online"]
+        await until(lambda: not keys(redis))
 
 
 async def test_a_renewed_token_keeps_the_watches(pair, alice, bob, redis):

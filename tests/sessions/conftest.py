@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 from django.conf import settings
 
-from tests.servers import Daphne
+from tests.kit import Daphne
 
 
 def pytest_collection_modifyitems(items):

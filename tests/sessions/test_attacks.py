@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
-from tests.clients import Client
+from tests.kit import Client
 from tests.sessions.forging import b64, claims, forge, rsa_pair, sign
 
 ALG = {"alg": "HS256", "typ": "JWT"}

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from bazis_ws_channels import presence
-from tests.clients import Client
+from tests.kit import Client
+from tests.kit.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame
 from tests.sessions.forging import claims, forge, sign
-from tests.sessions.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame
 
 CONNECTIONS, FRAMES = 110, 200
 LIMITLESS = {
@@ -106,7 +106,7 @@ def send_lawful(server, seed, token, users):
     """Send lawful frames over one connection; all must be answered up to the last."""
     chance = random.Random(seed)
     mark = f"end{seed}"
-    with RawSocket(server, f"?token={token}") as client:
+    with RawSocket(server.ws, token) as client:
         for _ in range(0, FRAMES, 50):
             client.socket.sendall(b"".join(lawful(chance, users) for _ in range(50)))
         client.text(json.dumps({"type": mark}))
@@ -116,7 +116,7 @@ def send_lawful(server, seed, token, users):
 def send_unlawful(server, seed, token):
     """Send frames, lawful and not, until the server hangs up or the connection is dropped."""
     chance = random.Random(seed)
-    with RawSocket(server, f"?token={token}") as client:
+    with RawSocket(server.ws, token) as client:
         try:
             client.text(json.dumps({"type": "ping"}))
             for _ in range(chance.randrange(1, 6)):

@@ -7,7 +7,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.test import AsyncClient
 
-from tests.clients import Client
+from tests.kit import Client
 from tests.sessions.forging import sign
 
 

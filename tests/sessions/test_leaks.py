@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bazis_ws_channels import presence, publishing
-from tests.clients import Client, until
+from tests.kit import Client, until
 
 USERS, SOCKETS, STEPS, PROGRAMS = 50, 60, 250, 8
 GRACE_SECONDS = 0.2
@@ -181,7 +181,11 @@ class Run:
             assert tab.marks == [tab.expected] * (tab.expected is not None)
 
     async def presence_is_right(self):
-        return await presence.aonline(self.users) == self.online
+        """Who is online, and by how many tabs: a tab that was closed counts for a moment more."""
+        live = [tab for tab in self.tabs.values() if tab.expected is not None]
+        return await presence.aonline(self.users) == self.online and await presence.acount(
+            self.users
+        ) == len(live)
 
     def watchers_know(self):
         return all(

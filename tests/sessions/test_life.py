@@ -14,10 +14,11 @@ from django.test import AsyncClient, override_settings
 
 from bazis_ws_channels import auth, presence
 from bazis_ws_channels.auth import tokens
-from tests.clients import Client, until
+from tests.kit import Client, RawSocket, until
 from tests.project.models import Staff
-from tests.sessions.raw import RawSocket
 
+#: The shortest life of a token, in seconds, in which a busy machine surely opens a session.
+SHORT = 2
 SETTINGS = {"BAZIS_WS_OFFLINE_GRACE_SECONDS": 0.2, "BAZIS_WS_MAX_CONNECTIONS": 2000}
 
 
@@ -82,11 +83,11 @@ async def test_renewal_without_a_gap(first, alice):
 
 async def test_renewal_takes_the_later_end(first, alice):
     """A session goes by its newest token: the older one's end passes unnoticed."""
-    async with Client(first.ws, alice.ws_token(lifetime=1)) as client:
-        assert (await client.subscribed())["expires_in"] <= 2
+    async with Client(first.ws, alice.ws_token(lifetime=SHORT)) as client:
+        assert (await client.subscribed())["expires_in"] <= SHORT + 1
         await client.send({"token": alice.ws_token(lifetime=600)})
         assert 590 <= (await client.subscribed())["expires_in"] <= 600
-        async with Client(first.ws, alice.ws_token(lifetime=1)) as shorter:
+        async with Client(first.ws, alice.ws_token(lifetime=SHORT)) as shorter:
             await shorter.subscribed()
             assert (await shorter.receive())["code"] == "expired_token"
         assert await client.settle() == []
@@ -140,7 +141,7 @@ async def test_a_bad_token_ends_the_session(first, alice):
 
 async def test_expiry(first, alice, bob):
     """At `exp` the session ends: error, groups and presence left; then a new token is good."""
-    async with Client(first.ws, alice.ws_token(lifetime=1)) as client:
+    async with Client(first.ws, alice.ws_token(lifetime=SHORT)) as client:
         await client.subscribed()
         await client.send({"type": "watch", "users": [bob.pk]})
         await client.receive_type("presence")
@@ -169,7 +170,7 @@ async def test_a_session_does_not_end_early(first, alice):
 async def test_expiry_then_timeout(servers, alice):
     """Who brings no new token after the end is closed with 4401."""
     server = servers(BAZIS_WS_AUTH_TIMEOUT=0.5)
-    async with Client(server.ws, alice.ws_token(lifetime=1)) as client:
+    async with Client(server.ws, alice.ws_token(lifetime=SHORT)) as client:
         await client.subscribed()
         assert await client.closed() == 4401
         codes = [message.get("code") for message in client.seen]
@@ -178,12 +179,12 @@ async def test_expiry_then_timeout(servers, alice):
 
 async def test_renewal_in_the_last_moment(first, alice, redis):
     """A renewal that is on its way when the older token expires is not undone by that."""
-    token, newer = alice.ws_token(lifetime=1), alice.ws_token()
+    token, newer = alice.ws_token(lifetime=SHORT), alice.ws_token()
     async with Client(first.ws, token) as client:
         await client.subscribed()
         expires_at = tokens.verify(token).expires_at
-        await until(lambda: time.time() > expires_at - 0.3)
-        redis.client_pause(800)  # milliseconds, in the middle of which the older token expires
+        await until(lambda: time.time() > expires_at - 0.5)
+        redis.client_pause(1000)  # milliseconds, in the middle of which the older token expires
         await client.send({"token": newer})
         await client.subscribed()
         await until(lambda: time.time() > expires_at)
@@ -196,7 +197,7 @@ async def test_renewal_in_the_last_moment(first, alice, redis):
 def crowd(server, size):
     """Open `size` sockets, without a session yet."""
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(RawSocket(server)) for _ in range(size)]
+        yield [stack.enter_context(RawSocket(server.ws)) for _ in range(size)]
 
 
 def subscribe(sockets, token):

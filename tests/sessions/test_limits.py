@@ -10,8 +10,7 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
 from bazis_ws_channels.connection.limits import TokenBucket
-from tests.clients import Client, until
-from tests.sessions.raw import RawSocket
+from tests.kit import Client, RawSocket, until
 
 BURST, BAD, CONNECTIONS, WATCHED, FRAME = 30, 5, 3, 4, 500
 
@@ -109,7 +108,7 @@ async def test_a_session_that_ends_has_the_timeout_again(narrow, alice):
 def crowd(server, size):
     """Open `size` sockets without a token; return the close codes, seconds and memory taken."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(RawSocket(server)) for _ in range(size)]
+        sockets = [stack.enter_context(RawSocket(server.ws)) for _ in range(size)]
         opened, memory_bytes = time.monotonic(), server.memory_bytes
         codes = [each.close_code() for each in sockets]
         return codes, time.monotonic() - opened, memory_bytes

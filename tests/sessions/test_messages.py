@@ -5,8 +5,8 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 
-from tests.clients import Client
-from tests.sessions.raw import BINARY, CONTINUATION, TEXT, RawSocket, frame
+from tests.kit import Client
+from tests.kit.raw import BINARY, CONTINUATION, TEXT, RawSocket, frame
 
 NESTED = "[" * 2000 + "]" * 2000
 
@@ -145,7 +145,7 @@ async def test_forbidden_watch(server, make_user):
 
 async def test_fragmented_message(server):
     """A message in fragments is one message; one over the limit is over the limit."""
-    with RawSocket(server) as client:
+    with RawSocket(server.ws) as client:
         parts = [b'{"type"', b': "pi', b'ng"}']
         client.socket.sendall(
             frame(TEXT, parts[0], fin=False)
@@ -192,7 +192,7 @@ async def test_frame_beyond_the_servers_own_limit(server, bob, opcode):
     before = server.tracebacks
     async with Client(server.ws, bob.ws_token()) as bystander:
         await bystander.subscribed()
-        with RawSocket(server) as client:
+        with RawSocket(server.ws) as client:
             client.socket.sendall(frame(opcode, b"", length=2**21))
             assert client.close_code() in (None, 1009)
         assert await bystander.settle() == []

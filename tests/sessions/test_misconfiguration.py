@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.clients import Client, until
-from tests.servers import Daphne
+from tests.kit import Client, Daphne, until
 from tests.sessions.forging import ec_pair, rsa_pair, sign
 
 MISCONFIGURED = {

@@ -3,7 +3,7 @@
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.clients import Client
+from tests.kit import Client
 
 
 async def is_let_in(server, *origins):

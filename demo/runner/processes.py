@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["ChildDied", "Processes", "Stopped"]
+__all__ = ["Child", "ChildDied", "Processes", "Stopped"]
 
-TIED = Path(__file__).with_name("tied.py")
+KEEPER = Path(__file__).with_name("keeper.py")
+#: How long a child may live on when this process was killed.
+ORPHAN_SECONDS = 2
+POLL_SECONDS = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -27,6 +31,8 @@ class ChildDied(Exception):
 
 @dataclass(frozen=True)
 class Child:
+    """A process that leads a process group."""
+
     name: str
     popen: subprocess.Popen[str]
     patience_seconds: float
@@ -35,10 +41,12 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.terminate()
             self.popen.wait(self.patience_seconds)
-        # Each child leads a process group; what is left of the group goes with it.
+        # What is left of its group goes with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
+        for pipe in filter(None, (self.popen.stdin, self.popen.stdout)):
+            pipe.close()
 
 
 class Processes:
@@ -77,34 +85,41 @@ class Processes:
         program: list[str],
         *,
         env: dict[str, str] | None = None,
-        stdin: str | None = None,
-        quiet: bool = False,
+        tells: bool = False,
         patience_seconds: float = 10,
-        death_signal: signal.Signals = signal.SIGTERM,
-    ) -> None:
+    ) -> Child:
         """Start a program.
 
         Args:
-            stdin: what it reads; nothing by default.
-            quiet: drop its standard output, but not its errors.
+            tells: its standard output is for `first_line`.
             patience_seconds: how long it may take to end before it is killed.
-            death_signal: what it gets when this process dies without a chance to stop it.
         """
         self.check()
-        tied = [sys.executable, "-IS", str(TIED), str(os.getpid()), str(int(death_signal))]
+        keeper = [sys.executable, "-IS", str(KEEPER), str(ORPHAN_SECONDS)]
         popen = subprocess.Popen(
-            [*tied, *program],
+            [*keeper, *program],
             env=env,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.DEVNULL if quiet else None,
+            stdin=subprocess.PIPE,  # closed by the kernel, at the latest, when we are gone
+            stdout=subprocess.PIPE if tells else None,
             text=True,
             start_new_session=True,  # the terminal's Ctrl-C is for us alone: we stop in order
         )
-        self._children.append(Child(name, popen, patience_seconds))
+        child = Child(name, popen, patience_seconds)
+        self._children.append(child)
         threading.Thread(target=self._watch, args=(popen,), daemon=True).start()
-        if stdin is not None and popen.stdin is not None:
-            with contextlib.suppress(BrokenPipeError), popen.stdin:
-                popen.stdin.write(stdin)
+        return child
+
+    def first_line(self, child: Child) -> str:
+        """Wait for what a child prints first, and return it; raise as `pause` does."""
+        if child.popen.stdout is None:
+            raise ValueError(f"{child.name} was not started to tell anything")
+        while not select.select([child.popen.stdout], [], [], POLL_SECONDS)[0]:
+            self.check()
+        line = child.popen.stdout.readline()
+        if not line:  # it is ending
+            child.popen.wait()
+            self.check()
+        return line
 
     def pause(self, seconds: float | None = None) -> None:
         """Wait; for ever by default.

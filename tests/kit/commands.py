@@ -1,4 +1,4 @@
-"""Processes that publish: a Celery worker, gunicorn, a management command."""
+"""Management commands and pages, as an administrator or a browser gets them."""
 
 import json
 import os
@@ -6,32 +6,7 @@ import subprocess
 import sys
 import urllib.request
 
-from tests.servers import ROOT, Server
-
-
-class CeleryWorker(Server):
-    """A prefork worker."""
-
-    ready = "ready."
-
-    def command(self):
-        return [
-            *(sys.executable, "-m", "celery", "-A", "tests.delivery.worker", "worker"),
-            *("--pool", "prefork", "--concurrency", "2", "-l", "info"),
-            *("--without-gossip", "--without-mingle"),
-        ]
-
-
-class Gunicorn(Server):
-    """A preloaded application in one worker with threads."""
-
-    ready = "Booting worker"
-
-    def command(self):
-        return [
-            *(sys.executable, "-m", "gunicorn", "tests.delivery.wsgi:application", "--preload"),
-            *("--bind", f"127.0.0.1:{self.port}", "--threads", "4", "--timeout", "120"),
-        ]
+from tests.kit.processes import ROOT
 
 
 def manage(*arguments, check=True, **settings):
