@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
@@ -26,9 +28,8 @@ __all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send"]
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 1000
 
-_FAILURES = (RedisError, OSError, ChannelFull, WsError)
-
-_breaker = Breaker()
+#: Whether each layer's Redis has just failed.
+_breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
 
 
 def push(group: str, frame: str) -> GroupMessage:
@@ -71,36 +72,19 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     if send_blocking is None:
         # The in-memory layer's queues belong to the server's loop, where this runs it.
         return async_to_sync(asend)(messages)
-    _refuse_if_open()
-    try:
-        reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
-    except _FAILURES as error:
-        _breaker.failed()
-        raise _publish_error(error) from error
-    _breaker.worked()
-    return reply
+    with _failing_as_publish_error(layer):
+        return send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
 
 
 async def asend(messages: Sequence[GroupMessage]) -> None:
     """Async twin of `send`, without `before`."""
     layer = channel_layer()
-    _refuse_if_open()
-    limit_seconds = conf.BAZIS_WS_PUBLISH_TIMEOUT
-    try:
-        async with asyncio.timeout(limit_seconds):
+    with _failing_as_publish_error(layer):
+        async with asyncio.timeout(conf.BAZIS_WS_PUBLISH_TIMEOUT):
             if len(messages) == 1:
                 await layer.group_send(*messages[0])
             else:
                 await asyncio.gather(*(layer.group_send(*message) for message in messages))
-    except TimeoutError as error:
-        _breaker.failed()
-        raise PublishError(
-            f"Publishing took over {limit_seconds} s (BAZIS_WS_PUBLISH_TIMEOUT)."
-        ) from error
-    except _FAILURES as error:
-        _breaker.failed()
-        raise _publish_error(error) from error
-    _breaker.worked()
 
 
 def refuse_on_loop(twin: str) -> None:
@@ -133,12 +117,24 @@ def channel_layer() -> Any:
     return layer
 
 
-def _refuse_if_open() -> None:
-    if _breaker.is_open:
-        raise PublishError("Redis failed less than a second ago; publishing isn't tried again yet.")
-
-
-def _publish_error(error: BaseException) -> PublishError:
-    if isinstance(error, RedisError | OSError):
-        return PublishError(f"The channel layer failed. {explain(error)}")
-    return PublishError(f"The channel layer failed: {type(error).__name__}: {error}")
+@contextmanager
+def _failing_as_publish_error(layer: Any) -> Iterator[None]:
+    """Turn what a layer raises into `PublishError`; after a Redis that is out of reach, fail at
+    once for a second.
+    """
+    breaker = _breakers.setdefault(layer, Breaker())
+    if breaker.is_open:
+        raise PublishError("Redis was out of reach less than a second ago: not tried again yet.")
+    try:
+        yield
+    except (ResponseError, ChannelFull, WsError) as error:
+        what = explain(error) if isinstance(error, ResponseError) else repr(error)
+        raise PublishError(f"The channel layer failed. {what}") from error
+    except TimeoutError as error:
+        breaker.failed()
+        limit = conf.BAZIS_WS_PUBLISH_TIMEOUT
+        raise PublishError(f"Publishing took over {limit} s (BAZIS_WS_PUBLISH_TIMEOUT).") from error
+    except (RedisError, OSError) as error:
+        breaker.failed()
+        raise PublishError(f"The channel layer failed. {explain(error)}") from error
+    breaker.worked()

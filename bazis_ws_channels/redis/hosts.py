@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -77,7 +78,9 @@ class Host:
     @property
     def blocking_pool(self) -> redis.ConnectionPool:
         """The pool of connections for sync code: safe for threads, greenlets and after a fork."""
-        return _blocking_pool(self, self.timeout_seconds)
+        # One for each process: after a fork in C nobody tells Python, and a fork in the middle of
+        # a call leaves a lock of the parent's pool held for ever.
+        return _blocking_pool(self, self.timeout_seconds, os.getpid())
 
     def connection_options(self, retry: Any, timeout: float | None) -> dict[str, Any]:
         """Return the arguments of redis-py's connections."""
@@ -103,7 +106,7 @@ class Host:
 
 
 @lru_cache(maxsize=32)
-def _blocking_pool(host: Host, timeout_seconds: float) -> redis.ConnectionPool:
+def _blocking_pool(host: Host, timeout_seconds: float, pid: int) -> redis.ConnectionPool:
     # Half of the time for the TCP connection, half for each answer of the handshake; how long a
     # reply may take is said with each read.
     options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)

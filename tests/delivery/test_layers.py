@@ -10,9 +10,9 @@ from asgiref.sync import sync_to_async
 from channels_redis.pubsub import RedisPubSubChannelLayer as Original
 from redis.exceptions import NoPermissionError, RedisError
 
-from bazis_ws_channels import layers
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.layers import RedisPubSubChannelLayer as Ours
+from bazis_ws_channels.redis import pubsub
 from tests.delivery import etimedout
 from tests.kit import DOWN, PATIENCE_SECONDS, ROOT, UP, Proxy, until
 
@@ -328,7 +328,7 @@ async def test_subscriptions_come_back_after_a_very_long_outage(valkey, make_lay
 
 async def test_a_link_that_went_silent_is_noticed(valkey, make_layer, monkeypatch):
     """Half-open: nothing comes any more, and nothing says so but a ping without an answer."""
-    monkeypatch.setattr(layers, "_PING_SECONDS", 0.1)
+    monkeypatch.setattr(pubsub, "_PING_SECONDS", 0.1)
     with Proxy(valkey.url) as proxy:
         host = {"address": proxy.url, "socket_timeout": 0.3}
         layer = make_layer(host)
@@ -353,7 +353,7 @@ async def test_a_subscription_that_is_not_confirmed_raises_and_is_taken_back(
     valkey, make_layer, monkeypatch
 ):
     """Nobody believes to be in a group that Redis doesn't know."""
-    monkeypatch.setattr(layers, "_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(pubsub, "_TIMEOUT_SECONDS", 0.2)
     layer = make_layer(valkey.url)
     channel = await member(layer, "g")
     valkey.pause()

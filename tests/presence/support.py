@@ -47,7 +47,7 @@ def sha_of(question):
 def commands(redis):
     """Return how many commands the presence of all processes has sent so far."""
     statistics = redis.info("commandstats")
-    names = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_getex", "cmdstat_exists")
+    names = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_getex", "cmdstat_touch")
     return sum(statistics.get(name, {}).get("calls", 0) for name in names)
 
 

@@ -9,7 +9,16 @@ import pytest
 from bazis_ws_channels import presence
 from bazis_ws_channels.presence.stores.base import Restore
 from tests.kit import Proxy, channel_layers, until
-from tests.presence.support import PERIOD, commands, keys, logged, open_all, sha_of, times_logged, told
+from tests.presence.support import (
+    PERIOD,
+    commands,
+    keys,
+    logged,
+    open_all,
+    sha_of,
+    times_logged,
+    told,
+)
 
 
 @pytest.mark.parametrize("connections", [2, 120])

@@ -499,7 +499,9 @@ async def test_sessions_older_than_a_revocation_are_refused(world):
     await world.ask(base.RevokeBefore("1", 1_000_000, 60))
     assert (await world.connect("p1", "a", "1", token=base.Token(999_999)))[0] == "revoked"
     assert (await world.connect("p1", "a", "1", token=base.Token()))[0] == "revoked"
-    assert (await world.connect("p1", "a", "1", token=base.Token(age_us=60_000_000)))[0] == "revoked"
+    assert (await world.connect("p1", "a", "1", token=base.Token(age_us=60_000_000)))[
+        0
+    ] == "revoked"
     assert (await world.connect("p1", "a", "1", token=base.Token(1_000_000)))[0] == "ok"
     assert (await world.connect("p1", "b", "1"))[0] == "ok"
     assert (await world.connect("p1", "c", "2", token=base.Token(1)))[0] == "ok"

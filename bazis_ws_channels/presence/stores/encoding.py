@@ -247,7 +247,7 @@ _FORMS: dict[type[Any], Form] = {
         (),
         lambda q: [],
         lambda q: [
-            "EXISTS",
+            "TOUCH",  # counts what is there, and keeps it from an LRU eviction
             _name("processes"),
             _name("online"),
             _records(q.process),
