@@ -6,7 +6,11 @@ import { api } from "./session.js";
 export class People extends EventTarget {
   #client;
   #me;
-  /** @type {Map<number, {id: number, username: string, isOnline: boolean, lastSeen: string | null}>} */
+  /**
+   * @type {Map<number, {
+   *   id: number, username: string, isOnline: boolean, lastSeen: string | null
+   * }>}
+   */
   #people = new Map();
   /** By id: a message may come before the list of people does. @type {Map<number, number>} */
   #unread = new Map();
