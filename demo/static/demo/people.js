@@ -39,11 +39,13 @@ export class People extends EventTarget {
     const { data } = await api("users/user/");
     for (const { id, attributes } of data) {
       if (Number(id) === this.#me.id) continue;
+      // Who is watched already is told of by the socket, which may know more than this answer.
+      const known = this.#people.get(Number(id));
       this.#people.set(Number(id), {
         id: Number(id),
         username: attributes.username,
-        isOnline: attributes.is_online,
-        lastSeen: attributes.last_seen,
+        isOnline: known?.isOnline ?? attributes.is_online,
+        lastSeen: known ? known.lastSeen : attributes.last_seen,
       });
     }
     this.#client.watch(this.#people.keys());
