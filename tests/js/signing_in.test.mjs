@@ -108,6 +108,18 @@ describe("an auth timeout", () => {
     assert.equal(world.client.state, "waiting");
   });
 
+  it("says nothing of the next socket: a bare 4401 there is a refusal", async () => {
+    world.makeClient({ getToken: ["t1"] }).connect();
+    await world.flush();
+    world.socket.serverOpens();
+    world.socket.serverSends(error("auth_timeout"));
+    await world.reconnect(4401);
+    world.socket.serverOpens();
+    await world.reconnect(4401);
+    assert.equal(world.client.state, "signed_out");
+    assert.equal(world.lastState.reason, "token_rejected");
+  });
+
   for (const code of ["expired_token", "invalid_token", "user_not_found", "logged_out"]) {
     it(`after ${code} leaves the token refused`, async () => {
       await world.live({ getToken: ["t1"] });
@@ -199,5 +211,69 @@ describe("signed_out says why", () => {
     world.socket.serverSends(error("auth_timeout"));
     world.socket.serverCloses(4401);
     assert.equal(world.lastState.reason, "no_session");
+  });
+});
+
+describe("what is under way", () => {
+  /** A getToken that gives t1, then keeps its callers waiting. */
+  const slow = (signals) => async ({ reason, signal }) => {
+    signals.push(signal);
+    return reason === "connect" ? "t1" : new Promise(() => {});
+  };
+
+  it("is given up with the session that it would have renewed", async () => {
+    const signals = [];
+    await world.live({ getToken: slow(signals) });
+    world.client.renew();
+    await world.flush();
+    world.socket.serverCloses(1006);
+    assert.equal(signals[1].aborted, true);
+  });
+
+  it("is given up when the server asks for a long wait", async () => {
+    const signals = [];
+    const socket = await world.live({ getToken: slow(signals) });
+    socket.serverSends(error("expired_token"));
+    await world.flush();
+    socket.serverCloses(4429);
+    assert.equal(signals[1].aborted, true);
+    assert.equal(world.lastState.retryInMs, 90_000);
+  });
+
+  it("ends when the server accepts a token after all", async () => {
+    let count = 0;
+    world.makeClient({ getToken: async () => `t${++count}` }).connect();
+    await world.flush();
+    world.socket.serverOpens();
+    for (let n = 0; n < 2; n++) {
+      world.socket.serverSends(error("invalid_token"));
+      await world.flush();
+    }
+    assert.equal(world.client.state, "waiting");
+    world.socket.serverSubscribes();
+    assert.equal(world.client.state, "live");
+    const told = world.events.length;
+    await world.advance(10_000);
+    assert.equal(world.events.length, told);
+    assert.equal(count, 2);
+  });
+
+  it("does not go on when a listener closes the client while it starts", () => {
+    world.makeClient();
+    world.client.on("state", () => world.client.close());
+    world.client.connect();
+    assert.equal(world.sockets, 0);
+    assert.equal(world.client.state, "closed");
+  });
+
+  it("is the new socket's affair when a listener of an error reconnects", async () => {
+    const socket = await world.live({ getToken: undefined });
+    world.client.on("error", () => {
+      socket.serverCloses(1006);
+      world.client.connect();
+    });
+    socket.serverSends(error("expired_token"));
+    assert.equal(world.client.state, "connecting");
+    assert.equal(world.sockets, 2);
   });
 });

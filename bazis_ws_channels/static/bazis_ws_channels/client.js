@@ -594,7 +594,6 @@ class PositionKeeper {
   forget() {
     this.drop();
     this.#hasGap = false;
-    this.#user = undefined;
   }
 }
 
