@@ -354,8 +354,7 @@ class TokenKeeper {
 
   #getToken;
   #options;
-  #report;
-  #onRenewalDue;
+  #handlers;
   /** @type {AbortController | null} */
   #asking = null;
   #timeout = new Timer();
@@ -368,14 +367,14 @@ class TokenKeeper {
 
   /**
    * @param {{getToken?: GetToken} & typeof DEFAULTS} options
-   * @param {(code: string, detail: string) => void} report
-   * @param {() => void} onRenewalDue
+   * @param {object} handlers
+   * @param {(code: string, detail: string) => void} handlers.onError
+   * @param {() => void} handlers.onRenewalDue
    */
-  constructor({ getToken, ...options }, report, onRenewalDue) {
+  constructor({ getToken, ...options }, handlers) {
     this.#getToken = getToken;
     this.#options = options;
-    this.#report = report;
-    this.#onRenewalDue = onRenewalDue;
+    this.#handlers = handlers;
     this.#renewalBackoff = new Backoff(options);
   }
 
@@ -495,7 +494,7 @@ class TokenKeeper {
    * @param {AbortSignal} signal
    */
   #complain(reason, code, detail, signal) {
-    this.#report(code, detail);
+    this.#handlers.onError(code, detail);
     // A listener may have closed or restarted the client.
     return new NoToken(signal.reason === SUPERSEDED ? "superseded" : reason);
   }
@@ -516,7 +515,7 @@ class TokenKeeper {
 
   /** @param {number} delayMs */
   #startRenewal(delayMs) {
-    this.#renewal.start(delayMs, this.#onRenewalDue);
+    this.#renewal.start(delayMs, this.#handlers.onRenewalDue);
   }
 }
 
@@ -576,12 +575,13 @@ class PositionKeeper {
     const isSameUser = this.#user === undefined || user === this.#user;
     const hadPosition = this.#kept !== null || this.#hasGap;
     const goesOn = recovered === true || (!isNewSession && recovered !== false);
-    if (!goesOn || !isSameUser) this.#kept = null;
     this.#user = user;
     this.#hasGap = false;
     this.#arriving = position;
+    if (goesOn && isSameUser) return null;
+    this.#kept = null;
     if (recovered === false) return "not_recovered";
-    return goesOn || !hadPosition || !isSameUser ? null : "not_resumed";
+    return hadPosition && isSameUser ? "not_resumed" : null;
   }
 
   /** The server ended the sessions: what follows is not of this position. */
@@ -597,6 +597,90 @@ class PositionKeeper {
   }
 }
 
+/** One socket at a time: opens it, notices that its link is dead, and gives it up at once. */
+class Connection {
+  #options;
+  #handlers;
+  #heartbeat;
+  #openTimer = new Timer();
+  /** @type {WebSocket | null} */
+  #socket = null;
+
+  /**
+   * @param {typeof DEFAULTS & {WebSocket: typeof globalThis.WebSocket}} options
+   * @param {object} handlers
+   * @param {(message: Record<string, any>) => void} handlers.onMessage
+   * @param {(code: number) => void} handlers.onClose  after the server's close, or a dead link
+   */
+  constructor(options, handlers) {
+    this.#options = options;
+    this.#handlers = handlers;
+    const sendPing = () => this.send({ type: "ping" });
+    this.#heartbeat = new Heartbeat(options, sendPing, () => this.#onDead());
+  }
+
+  get isOpen() {
+    return this.#socket?.readyState === 1;
+  }
+
+  /** Tells one socket from the next. */
+  get socket() {
+    return this.#socket;
+  }
+
+  /**
+   * Open a socket in place of the one before. Throws where the page may not open it.
+   *
+   * @param {string} url
+   * @param {string[]} protocols
+   * @param {() => void} onOpen
+   */
+  open(url, protocols, onOpen) {
+    this.drop(); // one that is still closing
+    const socket = new this.#options.WebSocket(url, protocols);
+    this.#socket = socket;
+    this.#openTimer.start(this.#options.openTimeoutMs, () => this.#onDead());
+    socket.onopen = () => {
+      this.#openTimer.stop();
+      this.#heartbeat.start();
+      onOpen();
+    };
+    socket.onmessage = (event) => {
+      this.#heartbeat.heard();
+      const message = parse(event.data);
+      if (message !== null) this.#handlers.onMessage(message);
+    };
+    socket.onclose = (event) => this.#handlers.onClose(event.code);
+  }
+
+  /** @param {unknown} message @returns {boolean} false when the socket is not open */
+  send(message) {
+    if (!this.isOpen) return false;
+    this.#socket?.send(JSON.stringify(message));
+    return true;
+  }
+
+  /** Look at the link now. */
+  check() {
+    this.#heartbeat.ping();
+  }
+
+  drop() {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#openTimer.stop();
+    this.#heartbeat.stop();
+    if (!socket) return;
+    // A dead link may take minutes to tell of its end: don't wait for it, don't hear of it.
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    if (socket.readyState <= 1) socket.close(1000);
+  }
+
+  #onDead() {
+    this.#handlers.onClose(ABNORMAL_CLOSURE);
+  }
+}
+
 /** Listens to the page: the network comes and goes, the page is hidden and shown. */
 class PageListener {
   #onNetwork;
@@ -605,10 +689,11 @@ class PageListener {
   #listening = null;
 
   /**
-   * @param {(isOnline: boolean) => void} onNetwork
-   * @param {() => void} onShown
+   * @param {object} handlers
+   * @param {(isOnline: boolean) => void} handlers.onNetwork
+   * @param {() => void} handlers.onShown
    */
-  constructor(onNetwork, onShown) {
+  constructor({ onNetwork, onShown }) {
     this.#onNetwork = () => onNetwork(isOnline());
     this.#onShown = () => {
       if (globalThis.document?.visibilityState === "visible") onShown();
@@ -639,8 +724,6 @@ export class BazisWsClient extends EventTarget {
   /** @type {State} */
   #state = "idle";
   #moves = 0;
-  /** @type {WebSocket | null} */
-  #socket = null;
   /** @type {UserId | null} */
   #user = null;
   /** @type {Set<UserId>} */
@@ -651,10 +734,9 @@ export class BazisWsClient extends EventTarget {
   #authTimedOut = false;
   /** What the open socket's `server_busy` asked for. @type {number | null} */
   #retryAfterMs = null;
-  #openTimer = new Timer();
   #retryTimer = new Timer();
   #backoff;
-  #heartbeat;
+  #connection;
   #tokens;
   #positions;
   #page;
@@ -665,25 +747,26 @@ export class BazisWsClient extends EventTarget {
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
     /** @type {typeof DEFAULTS & Options} */
     const all = { ...DEFAULTS, ...Object.fromEntries(given) };
-    this.#options = {
-      ...all,
-      url: socketUrl(all.url),
-      WebSocket: all.WebSocket ?? globalThis.WebSocket,
-    };
-    this.#backoff = new Backoff(all);
-    this.#positions = new PositionKeeper(all.position);
-    const sendPing = () => this.#write({ type: "ping" });
-    this.#heartbeat = new Heartbeat(all, sendPing, () => this.#onClose(ABNORMAL_CLOSURE));
-    const report = (/** @type {string} */ code, /** @type {string} */ detail) => {
-      this.#emit("error", { code, detail });
-    };
-    this.#tokens = new TokenKeeper(all, report, () => this.#renew("expiring"));
+    const WebSocket = all.WebSocket ?? globalThis.WebSocket;
+    this.#options = { ...all, WebSocket, url: socketUrl(all.url) };
+    this.#backoff = new Backoff(this.#options);
+    this.#positions = new PositionKeeper(this.#options.position);
+    this.#connection = new Connection(this.#options, {
+      onMessage: (message) => this.#onMessage(message),
+      onClose: (code) => this.#onClose(code),
+    });
+    this.#tokens = new TokenKeeper(this.#options, {
+      onError: (code, detail) => this.#emit("error", { code, detail }),
+      onRenewalDue: () => this.#renew("expiring"),
+    });
     // Timers of a hidden or sleeping page run late, and a link may go with its network.
-    const lookAtLink = () => this.#heartbeat.ping();
-    this.#page = new PageListener((online) => {
-      lookAtLink();
-      if (online) this.#hurry();
-    }, lookAtLink);
+    this.#page = new PageListener({
+      onShown: () => this.#connection.check(),
+      onNetwork: (online) => {
+        this.#connection.check();
+        if (online) this.#hurry();
+      },
+    });
   }
 
   /** What the connection is doing. @returns {State} */
@@ -774,7 +857,7 @@ export class BazisWsClient extends EventTarget {
    * @returns {boolean} false when there is no live session: nothing is queued
    */
   send(message) {
-    return this.#state === "live" && this.#write(message);
+    return this.#state === "live" && this.#connection.send(message);
   }
 
   // --- signing in ---------------------------------------------------------------------------
@@ -794,7 +877,7 @@ export class BazisWsClient extends EventTarget {
       if (answer === this.#tokens.rejected) return this.#signOut("token_rejected");
       this.#tokens.take(answer);
     }
-    if (this.#isOpen()) this.#sendToken();
+    if (this.#connection.isOpen) this.#sendToken();
     else this.#open();
   }
 
@@ -830,43 +913,36 @@ export class BazisWsClient extends EventTarget {
     const { token } = this.#tokens;
     // A renewal does not interrupt the session: there is nothing to resume.
     const since = this.#state === "live" ? null : this.#positions.since;
-    this.#tokens.isUnanswered = this.#write(since === null ? { token } : { token, since });
+    const message = since === null ? { token } : { token, since };
+    this.#tokens.isUnanswered = this.#connection.send(message);
   }
 
-  // --- the socket ---------------------------------------------------------------------------
-
   #open() {
-    this.#dropSocket(); // one that is still closing
+    this.#dropSocket();
     const { token } = this.#tokens;
     const offered = token !== null && SUBPROTOCOL_SAFE.test(token) ? [SUBPROTOCOL, token] : [];
     const tokenFollows = token !== null && offered.length === 0;
     // The position travels with what signs in: with the handshake, or with the token's message.
     const since = tokenFollows ? null : this.#positions.since;
-    let socket;
+    const url = resumingUrl(this.#options.url, since);
+    const onOpen = () => {
+      if (tokenFollows) this.#sendToken();
+    };
     try {
-      socket = new this.#options.WebSocket(resumingUrl(this.#options.url, since), offered);
+      this.#connection.open(url, offered, onOpen);
     } catch (error) {
       // The page may not open this socket at all (mixed content, a wrong URL): no use retrying.
       this.#emit("error", { code: ERROR_CODES.SOCKET_UNAVAILABLE, detail: String(error) });
       if (this.#state === "connecting") this.#end("stop");
-      return;
     }
-    this.#socket = socket;
-    this.#openTimer.start(this.#options.openTimeoutMs, () => this.#onClose(ABNORMAL_CLOSURE));
-    socket.onopen = () => this.#onOpen(tokenFollows);
-    socket.onmessage = (event) => this.#onMessage(event.data);
-    socket.onclose = (event) => this.#onClose(event.code);
   }
 
-  #isOpen() {
-    return this.#socket?.readyState === 1;
-  }
-
-  /** @param {unknown} message */
-  #write(message) {
-    if (!this.#isOpen()) return false;
-    this.#socket?.send(JSON.stringify(message));
-    return true;
+  /** Give up the socket, and what is known of it. */
+  #dropSocket() {
+    this.#connection.drop();
+    this.#tokens.isUnanswered = false;
+    this.#authTimedOut = false;
+    this.#retryAfterMs = null;
   }
 
   /**
@@ -876,38 +952,14 @@ export class BazisWsClient extends EventTarget {
   #sendUsers(type, users) {
     if (this.#state !== "live") return; // a new session sends the whole list
     for (let start = 0; start < users.length; start += WATCH_CHUNK) {
-      this.#write({ type, users: users.slice(start, start + WATCH_CHUNK) });
+      this.#connection.send({ type, users: users.slice(start, start + WATCH_CHUNK) });
     }
   }
 
-  #dropSocket() {
-    const socket = this.#socket;
-    this.#socket = null;
-    this.#tokens.isUnanswered = false;
-    this.#authTimedOut = false;
-    this.#retryAfterMs = null;
-    this.#openTimer.stop();
-    this.#heartbeat.stop();
-    if (!socket) return;
-    // A dead link may take minutes to tell of its end: don't wait for it, don't hear of it.
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    if (socket.readyState <= 1) socket.close(1000);
-  }
+  // --- what the server says -----------------------------------------------------------------
 
-  // --- what the socket tells ----------------------------------------------------------------
-
-  /** @param {boolean} tokenFollows  the handshake could not carry the token */
-  #onOpen(tokenFollows) {
-    this.#openTimer.stop();
-    this.#heartbeat.start();
-    if (tokenFollows) this.#sendToken();
-  }
-
-  /** @param {unknown} text */
-  #onMessage(text) {
-    this.#heartbeat.heard();
-    const message = parse(text);
-    if (message === null) return;
+  /** @param {Record<string, any>} message */
+  #onMessage(message) {
     const isInSession = this.#liveSince !== null;
     if (isInSession) this.#positions.arrive(message.position);
     if (message.type === "subscribed") this.#onSubscribed(message);
@@ -945,9 +997,9 @@ export class BazisWsClient extends EventTarget {
 
   /** @param {any} message */
   #onError(message) {
-    const socket = this.#socket;
+    const { socket } = this.#connection;
     this.#emit("error", message);
-    if (socket !== this.#socket) return; // a listener closed it
+    if (socket !== this.#connection.socket) return; // a listener closed it
     if (message.code === ERROR_CODES.AUTH_TIMEOUT) this.#authTimedOut = true;
     else if (message.code === ERROR_CODES.SERVER_BUSY) this.#onServerBusy(message.retry_after);
     else if (message.code === ERROR_CODES.LOGGED_OUT) this.#onLoggedOut();
