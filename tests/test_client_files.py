@@ -14,6 +14,9 @@ from django.core.management import call_command
 from django.template import engines
 from django.test import modify_settings, override_settings
 
+from bazis_ws_channels import protocol
+from tests.servers import ROOT
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
@@ -111,6 +114,15 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield chromium
         chromium.close()
+
+
+def test_knows_the_close_codes_of_the_server():
+    """`CLOSE_CODES` has each close code, under the server's name."""
+    client = (ROOT / "bazis_ws_channels/static/bazis_ws_channels/client.js").read_text()
+    closes = {name: code for name, code in vars(protocol).items() if name.startswith("CLOSE_")}
+    assert closes
+    for name, code in closes.items():
+        assert f"  {name.removeprefix('CLOSE_')}: {code},\n" in client
 
 
 def test_is_collected_unchanged(site):

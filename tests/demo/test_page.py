@@ -243,9 +243,9 @@ class TestServersThatGoAway:
         person(server, "bob")
         expect(alice("[data-person=bob] .status")).to_have_text("online")
         route, response = held[0]
-        with alice.page.expect_response("**/users/user/"):
+        with alice.page.expect_event("requestfinished", lambda each: "users/user/" in each.url):
             route.fulfill(response=response)
-        alice.page.evaluate("() => new Promise((done) => setTimeout(done, 200))")
+        alice.page.evaluate("() => new Promise((shown) => requestAnimationFrame(shown))")
         expect(alice("[data-person=bob] .status")).to_have_text("online")
 
     def test_the_token_is_renewed_in_time(self, deployment, person, expect):
