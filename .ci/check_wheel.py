@@ -10,7 +10,9 @@ from pathlib import Path
 
 NEEDED = [
     "bazis_ws_channels/py.typed",
+    "bazis_ws_channels/static/bazis_ws_channels/client.d.ts",
     "bazis_ws_channels/static/bazis_ws_channels/client.js",
+    "bazis_ws_channels/static/bazis_ws_channels/package.json",
     "bazis_ws_channels/management/commands/ws_publish.py",
     "bazis_ws_channels/management/commands/ws_token.py",
     "bazis_ws_channels/presence/scripts.py",

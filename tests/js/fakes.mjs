@@ -4,6 +4,8 @@ import { mock } from "node:test";
 
 import { BazisWsClient } from "../../bazis_ws_channels/static/bazis_ws_channels/client.js";
 
+const EVENTS = ["data", "presence", "subscribed", "missed", "error", "message", "state"];
+
 /** One side of a connection; the test plays the server. */
 export class FakeSocket {
   static all = [];
@@ -44,9 +46,10 @@ export class FakeSocket {
     this.onclose?.({ code, reason });
   }
 
-  serverSubscribes(user = 1, expires_in = null) {
+  /** `more`: what replay adds (position, recovered, replayed). */
+  serverSubscribes(user = 1, expires_in = null, more = {}) {
     if (this.readyState === 0) this.serverOpens();
-    this.serverSends({ type: "subscribed", user, expires_in });
+    this.serverSends({ type: "subscribed", user, expires_in, ...more });
   }
 }
 
@@ -96,7 +99,7 @@ export class World {
     this.asked = [];
     if (Array.isArray(options.getToken)) options = { ...options, getToken: this.tokens(options) };
     this.client = new BazisWsClient({ WebSocket: FakeSocket, ...options });
-    for (const type of ["data", "presence", "subscribed", "error", "message", "state"]) {
+    for (const type of EVENTS) {
       this.client.on(type, ({ detail }) => this.events.push([type, detail]));
     }
     return this.client;
@@ -131,6 +134,13 @@ export class World {
 
   told(type) {
     return this.events.filter(([each]) => each === type).map(([, detail]) => detail);
+  }
+
+  /** Lose the link, and let the wait for the next one pass. */
+  async reconnect(code = 1006) {
+    this.socket.serverCloses(code);
+    await this.advance(this.lastState.retryInMs + 50);
+    return this.socket;
   }
 
   get lastState() {

@@ -29,6 +29,11 @@ async function enter() {
     const part = parts[detail?.type] ?? (detail?.type?.startsWith?.("task_") ? tasks : null);
     part?.receive(detail);
   });
+  client.on("missed", () => {
+    tasks.missed();
+    load(people);
+    toast("Some messages were lost. What the server keeps has been loaded again.");
+  });
   client.on("state", ({ detail }) => {
     byId("desk").dataset.live = detail.state === "live";
     if (detail.state === "live") load(people);

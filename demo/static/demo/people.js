@@ -6,7 +6,11 @@ import { api } from "./session.js";
 export class People extends EventTarget {
   #client;
   #me;
-  /** @type {Map<number, {id: number, username: string, isOnline: boolean, lastSeen: string | null}>} */
+  /**
+   * @type {Map<number, {
+   *   id: number, username: string, isOnline: boolean, lastSeen: string | null
+   * }>}
+   */
   #people = new Map();
   /** By id: a message may come before the list of people does. @type {Map<number, number>} */
   #unread = new Map();
@@ -35,11 +39,13 @@ export class People extends EventTarget {
     const { data } = await api("users/user/");
     for (const { id, attributes } of data) {
       if (Number(id) === this.#me.id) continue;
+      // Who is watched already is told of by the socket, which may know more than this answer.
+      const known = this.#people.get(Number(id));
       this.#people.set(Number(id), {
         id: Number(id),
         username: attributes.username,
-        isOnline: attributes.is_online,
-        lastSeen: attributes.last_seen,
+        isOnline: known?.isOnline ?? attributes.is_online,
+        lastSeen: known ? known.lastSeen : attributes.last_seen,
       });
     }
     this.#client.watch(this.#people.keys());

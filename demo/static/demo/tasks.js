@@ -30,7 +30,7 @@ export class Tasks {
     }
   }
 
-  /** What is told while the connection is away does not come again. */
+  /** What was told while the connection was away may come again, or be lost. */
   missed() {
     for (const row of this.#rows.values()) {
       if (!row.ended) this.#say(row, row.element.dataset.state, "waiting for news");
