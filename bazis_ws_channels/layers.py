@@ -106,7 +106,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             before: a command that is written with them and done before them.
 
         Returns:
-            The reply to `before`, an exception if it is an error.
+            The reply to `before`, an exception if there is none or it is an error.
 
         Raises:
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
@@ -118,10 +118,16 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             name = self._group_name(group)
             commands.setdefault(self.host_of(name), []).append(self._command(name, message))
         replies = exchange(commands, limit_seconds)
-        first = replies[before[0]].pop(0) if before is not None else None
-        for reply in itertools.chain.from_iterable(replies.values()):
-            if isinstance(reply, Exception):
-                raise reply
+        first = None
+        if before is not None:
+            answer = replies[before[0]]
+            first = answer if isinstance(answer, Exception) else answer.pop(0)
+            if len(commands[before[0]]) == 1:
+                del replies[before[0]]  # a host of its own, whose failure fails no message
+        for answer in replies.values():
+            for reply in [answer] if isinstance(answer, Exception) else answer:
+                if isinstance(reply, Exception):
+                    raise reply
         return first
 
     async def _publish(self, name: str, message: Event) -> None:

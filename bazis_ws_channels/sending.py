@@ -14,6 +14,7 @@ from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
@@ -134,6 +135,10 @@ def _failing_as_publish_error(layer: Any) -> Iterator[None]:
         breaker.failed()
         limit = conf.BAZIS_WS_PUBLISH_TIMEOUT
         raise PublishError(f"Publishing took over {limit} s (BAZIS_WS_PUBLISH_TIMEOUT).") from error
+    except RedisTimeoutError as error:
+        breaker.failed()
+        names = "BAZIS_WS_PUBLISH_TIMEOUT, BAZIS_WS_REDIS_TIMEOUT"
+        raise PublishError(f"Redis did not answer in time ({names}).") from error
     except (RedisError, OSError) as error:
         breaker.failed()
         raise PublishError(f"The channel layer failed. {explain(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -118,10 +119,15 @@ class _Reader:
             logger.error("The presence store is back.")
         self._breaker.worked()
 
-    def _is_refused(self) -> bool:
+    @property
+    def has_just_failed(self) -> bool:
+        """Whether not to ask now."""
         if self._store is not get_store():  # another one since the settings have changed
             self._store, self._breaker = get_store(), Breaker()
-        if not self._breaker.is_open:
+        return self._breaker.is_open
+
+    def _is_refused(self) -> bool:
+        if not self.has_just_failed:
             return False
         if conf.BAZIS_WS_PRESENCE_ON_ERROR == "raise":
             raise PresenceUnavailable("The presence store was out of reach a moment ago")
@@ -239,7 +245,7 @@ def prefetch(users: Iterable[Any]) -> None:
 def count_command(pks: Sequence[Any]) -> tuple[Host, Command] | None:
     """Return a Redis command that counts users' connections; None where presence isn't in Redis."""
     store = get_store()
-    if not isinstance(store, RedisStore):
+    if not isinstance(store, RedisStore) or _reader.has_just_failed:
         return None
     return store.host, store.command(Counts([key_of(pk) for pk in pks]))
 
@@ -251,7 +257,9 @@ def count_from(pks: Sequence[Any], reply: Any) -> int:
         return count_quietly(pks)
     try:
         answer = store.answer(Counts([key_of(pk) for pk in pks]), reply)
-    except PresenceUnavailable:
+    except PresenceUnavailable as error:
+        with suppress(PresenceUnavailable):
+            _reader.failed(error)
         return 0
     return count_quietly(pks) if isinstance(answer, Stale) else sum(answer)
 

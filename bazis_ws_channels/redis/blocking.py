@@ -25,53 +25,72 @@ Commands = Mapping[Host, Sequence[Command]]
 _used_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
 
-def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any]]:
+def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
     """Write commands to their hosts, then read the replies: one wait, however many hosts.
 
     Args:
-        limit_seconds: for all of it.
+        limit_seconds: for all of it; a single host may have a shorter limit of its own.
 
     Returns:
-        The replies by host; an error *reply* is one of them.
-
-    Raises:
-        redis.RedisError, OSError: a host is out of reach. Nobody knows what was done of the
-            commands that are not repeatable.
+        The replies by host, of which an error *reply* is one; or the RedisError or OSError of a
+        host that is out of reach. Nobody knows then what was done of the commands that are not
+        repeatable.
     """
     deadline = time.monotonic() + limit_seconds
-    try:
-        replies = _round_trip(commands, deadline)
-    except (RedisConnectionError, OSError) as error:
-        every = [command for each in commands.values() for command in each]
-        if isinstance(error, TimeoutError) or not all(c.is_repeatable for c in every):
-            raise
-        replies = _round_trip(commands, deadline)
-    for host, again in _second_tries(commands, replies).items():
-        if any(was_demoted(reply) for reply in replies[host]):
+    replies = _round_trip(commands, deadline)
+    again = {host: again for host in commands if (again := _again(commands[host], replies[host]))}
+    for host in again:
+        answer = replies[host]
+        if isinstance(answer, Exception) or any(was_demoted(reply) for reply in answer):
             host.blocking_pool.disconnect(inuse_connections=False)
-        answers = _round_trip({host: list(again.values())}, deadline)[host]
-        for number, reply in zip(again, answers, strict=True):
-            replies[host][number] = reply
+    if again:
+        second = _round_trip({host: list(each.values()) for host, each in again.items()}, deadline)
+        for host, each in again.items():
+            replies[host] = _merged(replies[host], each, second[host])
     return replies
 
 
-def _second_tries(
-    commands: Commands, replies: Mapping[Host, Sequence[Any]]
-) -> dict[Host, dict[int, Command]]:
-    again: dict[Host, dict[int, Command]] = {}
-    for host, asked in commands.items():
-        for number, (command, reply) in enumerate(zip(asked, replies[host], strict=True)):
-            if isinstance(reply, Exception) and (once_more := repeated(command, reply)):
-                again.setdefault(host, {})[number] = once_more
-    return again
+def _again(commands: Sequence[Command], answer: list[Any] | Exception) -> dict[int, Command]:
+    """Return what to send again to a host, by place: what it refused without doing it; all of it
+    if the connection broke and doing it twice is the same as doing it once.
+    """
+    if isinstance(answer, Exception):
+        is_lost = isinstance(answer, RedisConnectionError | OSError)
+        if not is_lost or isinstance(answer, TimeoutError):
+            return {}
+        return dict(enumerate(commands)) if all(c.is_repeatable for c in commands) else {}
+    tries = (
+        (number, repeated(command, reply))
+        for number, (command, reply) in enumerate(zip(commands, answer, strict=True))
+        if isinstance(reply, Exception)
+    )
+    return {number: command for number, command in tries if command is not None}
 
 
-def _round_trip(commands: Commands, deadline: float) -> dict[Host, list[Any]]:
+def _merged(
+    first: list[Any] | Exception, again: Mapping[int, Command], second: list[Any] | Exception
+) -> list[Any] | Exception:
+    if isinstance(first, Exception) or isinstance(second, Exception):
+        return second
+    for number, reply in zip(again, second, strict=True):
+        first[number] = reply
+    return first
+
+
+def _round_trip(commands: Commands, deadline: float) -> dict[Host, list[Any] | Exception]:
+    replies: dict[Host, list[Any] | Exception] = {}
     with ExitStack() as stack:
-        links = {host: stack.enter_context(_Link(host, deadline)) for host in commands}
+        links: dict[Host, _Link] = {}
+        for host in commands:
+            try:
+                links[host] = stack.enter_context(_Link(host, deadline))
+                links[host].write(commands[host])
+            except (RedisError, OSError) as error:
+                replies[host] = error
         for host, link in links.items():
-            link.write(commands[host])
-        return {host: link.read(len(commands[host])) for host, link in links.items()}
+            if host not in replies:
+                replies[host] = link.read_all(len(commands[host]))
+    return replies
 
 
 class _Link:
@@ -79,7 +98,8 @@ class _Link:
 
     def __init__(self, host: Host, deadline: float) -> None:
         self._host = host
-        self._deadline = deadline
+        self._deadline = min(deadline, time.monotonic() + host.timeout_seconds)
+        self._is_broken = False
         self._connection: Any = None
 
     def __enter__(self) -> _Link:
@@ -95,7 +115,7 @@ class _Link:
         return self
 
     def __exit__(self, error_type: type[BaseException] | None, *exc: object) -> None:
-        if error_type is not None:
+        if error_type is not None or self._is_broken:
             self._connection.disconnect()  # replies may be on their way
         _used_at[self._connection] = time.monotonic()
         self._host.blocking_pool.release(self._connection)
@@ -103,11 +123,17 @@ class _Link:
     def write(self, commands: Sequence[Command]) -> None:
         """Write commands, without reading."""
         packed = self._connection.pack_commands([command.parts for command in commands])
+        self._is_broken = True
         self._connection.send_packed_command(packed, check_health=False)
 
-    def read(self, count: int) -> list[Any]:
+    def read_all(self, count: int) -> list[Any] | Exception:
         """Read so many replies; an error reply is one of them."""
-        return [self._read_reply() for _ in range(count)]
+        try:
+            replies = [self._read_reply() for _ in range(count)]
+        except (RedisError, OSError) as error:
+            return error
+        self._is_broken = False
+        return replies
 
     def _read_reply(self) -> Any:
         left = self._deadline - time.monotonic()

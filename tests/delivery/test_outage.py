@@ -53,7 +53,7 @@ async def test_redis_stops_and_comes_back(start, valkey, alice):
         assert [await client.data() for client in (first, second)] == ["before"] * 2
         await asyncio.to_thread(valkey.stop)
         await until(lambda: "No subscriptions at Redis" in server.log)
-        await until(lambda: "The presence store is out of reach" in server.log)
+        await until(lambda: "The presence store failed" in server.log)
         await fails_in_time(lambda: asyncio.to_thread(alice.ws_publish, "lost"))
         await fails_in_time(lambda: alice.ws_apublish("lost"))
         await fails_in_time(lambda: asyncio.to_thread(publishing.broadcast, "lost"))

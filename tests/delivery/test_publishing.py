@@ -422,9 +422,15 @@ async def test_redis_down_is_a_publish_error_at_once(alice, valkey, settings):
     """Which says what is wrong."""
     settings.CHANNEL_LAYERS = valkey.channel_layers
     await asyncio.to_thread(valkey.stop)
-    with pytest.raises(PublishError, match="The channel layer failed: ConnectionError"):
+    with pytest.raises(
+        PublishError,
+        match="Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
+    ):
         await in_thread(alice.ws_publish, 1)
-    with pytest.raises(PublishError, match="The channel layer failed: ConnectionError"):
+    with pytest.raises(
+        PublishError,
+        match="Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
+    ):
         await publishing.abroadcast(1)
     assert issubclass(PublishError, WsError)
 
@@ -439,7 +445,7 @@ async def test_a_hanging_redis_is_a_publish_error_within_the_time_limit(alice, v
     valkey.pause()
     for call in (lambda: in_thread(alice.ws_publish, 1), lambda: alice.ws_apublish(1)):
         started_at = time.monotonic()
-        with pytest.raises(PublishError, match="BAZIS_WS_PUBLISH_TIMEOUT"):
+        with pytest.raises(PublishError, match="BAZIS_WS_PUBLISH_TIMEOUT|not tried again yet"):
             await call()
         assert time.monotonic() - started_at < 1.5
 
@@ -466,4 +472,11 @@ async def test_publishing_goes_on_when_redis_goes_on(alice, valkey, settings):
     with pytest.raises(PublishError):
         await in_thread(alice.ws_publish, 1)
     valkey.resume()
-    assert await in_thread(alice.ws_publish, 1) == 0
+
+    async def publish():
+        try:
+            return await in_thread(alice.ws_publish, 1) == 0
+        except PublishError:  # for a second after a failure it isn't tried
+            return False
+
+    await until(publish)

@@ -40,10 +40,10 @@ class RedisStore:
         """Answer, blocking; safe to use from threads, greenlets and after a fork."""
         for _ in range(_TRIES):
             command = self.command(question)
-            try:
-                [reply] = exchange({self.host: [command]}, self.host.timeout_seconds)[self.host]
-            except (RedisError, OSError) as error:
-                raise PresenceUnavailable(explain(error)) from error
+            replies = exchange({self.host: [command]}, self.host.timeout_seconds)[self.host]
+            if isinstance(replies, Exception):
+                raise PresenceUnavailable(explain(replies)) from replies
+            [reply] = replies
             answer = self.answer(question, reply)
             if not isinstance(answer, Stale):
                 return answer
