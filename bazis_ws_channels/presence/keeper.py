@@ -61,6 +61,7 @@ class Keeper:
         self._wakeup = asyncio.Event()
         self._registering = asyncio.Lock()
         self._grace_runs = False
+        self._graces_begun = 0
         self._replies_lost = False
 
     # --- the lease --------------------------------------------------------------------------
@@ -157,7 +158,7 @@ class Keeper:
         """Write who has left; what can't be written now is, later."""
         try:
             if await self._roster.write_departures():
-                self._grace_runs = True
+                self._grace_runs, self._graces_begun = True, self._graces_begun + 1
                 self._take_census_in(conf.BAZIS_WS_OFFLINE_GRACE_SECONDS)
         except PresenceUnavailable as error:
             self.note_failure(error)
@@ -249,6 +250,7 @@ class Keeper:
     async def _take_census(self) -> None:
         name, may_bury_lost = self._lease.name, not self._roster.must_restore
         own, self._replies_lost = self._replies_lost, False
+        graces_begun = self._graces_begun
         tell = self._announcer.tell
         try:
             grace = await take_census(self._lease, tell, own=own, may_bury_lost=may_bury_lost)
@@ -259,7 +261,8 @@ class Keeper:
         self._put(Job.CENSUS, 0.9 * _period() if self._lease.has_peers else _LONELY_SECONDS)
         if not self._lease.is_settled:
             self._put(Job.CENSUS, self._lease.settles_in_seconds + 0.05)
-        self._grace_runs = grace is not None
+        if graces_begun == self._graces_begun:  # else one has begun since Redis answered
+            self._grace_runs = grace is not None
         if grace is not None:
             self._take_census_in(grace)
 
