@@ -176,12 +176,11 @@ class Keeper:
                 except Exception:
                     logger.exception("The presence task failed; it goes on.")
                     self._put(Job.CENSUS, _period())
-            await self._announcer.drain()
             if await self.release():
                 return
 
     def _is_busy(self) -> bool:
-        is_telling = self._announcer.has_left_over
+        is_telling = self._announcer.is_telling
         return bool(
             self._roster or self._roster.has_departures or self._roster.grace_runs or is_telling
         )
