@@ -178,7 +178,8 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     pks = [pk for pk, _ in messages if pk is not None]
     before = count_command(pks) if pks else None
     counted = count_quietly(pks) if before is None else 0
-    reply = sending.send([message for _, message in messages], before)
+    with sending.noted(messages):
+        reply = sending.send([message for _, message in messages], before)
     return counted if before is None else count_from(pks, reply)
 
 
@@ -191,9 +192,10 @@ async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | No
     for round_ in sending.rounds(messages):
         pks = [pk for pk, _ in round_ if pk is not None]
         # Both are written at once where presence and the layer share a Redis: first the count.
-        counted, _ = await asyncio.gather(
-            acount_quietly(pks), sending.asend([message for _, message in round_])
-        )
+        with sending.noted(round_):
+            counted, _ = await asyncio.gather(
+                acount_quietly(pks), sending.asend([message for _, message in round_])
+            )
         connections += counted
     return connections
 
@@ -201,6 +203,7 @@ async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | No
 def _send_quietly(messages: Sequence[Addressed]) -> None:
     try:
         for round_ in sending.rounds(messages):
-            sending.send([message for _, message in round_])
+            with sending.noted(round_):
+                sending.send([message for _, message in round_])
     except Exception:
         logger.exception("Publishing %d message(s) after the commit failed.", len(messages))

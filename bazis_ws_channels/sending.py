@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
 from .redis.breaker import Breaker
@@ -24,10 +25,14 @@ from .redis.errors import explain
 from .redis.hosts import Host
 from .types import GroupMessage
 
-__all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send"]
+__all__ = ["asend", "channel_layer", "noted", "push", "refuse_on_loop", "rounds", "send", "taps"]
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 1000
+
+#: Called with all that is published, a user's primary key (None for everybody) and the message:
+#: by the test kit.
+taps: list[Callable[[Any, GroupMessage], None]] = []
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
@@ -48,6 +53,26 @@ def push(group: str, frame: str) -> GroupMessage:
 def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Return `items` in rounds, each to be sent within the time limit."""
     return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+
+
+@contextmanager
+def noted(messages: Sequence[tuple[Any, GroupMessage]]) -> Iterator[None]:
+    """Count what is published while it is handed over, and show it to the taps.
+
+    Args:
+        messages: each with its user's primary key, or with None for everybody.
+    """
+    for tap in taps:
+        for pk, message in messages:
+            tap(pk, message)
+    outcome = "failed"
+    try:
+        yield
+        outcome = "ok"
+    finally:
+        broadcasts = sum(pk is None for pk, _ in messages)
+        counters.published("common", outcome, broadcasts)
+        counters.published("user", outcome, len(messages) - broadcasts)
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:
