@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import Any, ClassVar
 
@@ -21,12 +22,15 @@ from .connection.line import Line
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
+from .counters import counts
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
 from .types import Event, Receive, Scope, Send
 from .users import pk_from_json
 
 __all__ = ["UserWsConsumer"]
+
+logger = logging.getLogger("bazis_ws_channels")
 
 #: Message types that a method may serve: no leading underscore, nothing but a name.
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
@@ -78,6 +82,8 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if (await receive())["type"] != "websocket.connect":
             return
         self._set_up(scope, send)
+        counts.opened += 1
+        counts.connections += 1
         code = 1006
         try:
             await self.connect()
@@ -86,6 +92,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._line.close(protocol.CLOSE_GOING_DOWN)
             raise
         finally:
+            self._note_end(code)
             await self._clean_up()
             await self.disconnect(code)
 
@@ -95,7 +102,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._tasks, self._limits = Tasks(), Limits()
         self._line = Line(send, self._tasks)
         self._gate = Gate(scope, self._tasks, self._line, self.session_started)
-        self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.label)
+        self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.names)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
         self._gate.inbox = self._inbox
 
@@ -115,6 +122,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return event.get("code") or 1005
+            counts.received += 1
             if not self._line.is_closing:
                 await self._tasks.guard(self._receive_frame(event.get("text"), event.get("bytes")))
 
@@ -128,6 +136,14 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             identity = await pending
             if identity is not None:
                 await self._gate.admit(identity)
+
+    def _note_end(self, code: int) -> None:
+        """Count the end of the connection, and log it for who looks closely."""
+        code = self._line.closed_with or code
+        counts.connections -= 1
+        counts.note_closed(code)
+        names = {**self._gate.names, "close_code": code}
+        logger.debug("A connection ended with %d", code, extra=names)
 
     async def _clean_up(self) -> None:
         current_tracker().lines.discard(self._line)

@@ -195,6 +195,12 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         """The members of this event loop's groups, by Redis channel."""
         return self._parts.get().members.groups
 
+    @property
+    def is_subscribed(self) -> bool | None:
+        """Whether all that this event loop listens to is confirmed; None if it is nothing yet."""
+        part = self._parts.peek()
+        return None if part is None else part.is_subscribed
+
     # --- names ------------------------------------------------------------------------------
 
     def host_of(self, name: str) -> Host:
@@ -282,6 +288,11 @@ class _LoopPart:
             if number % _DELIVERIES_A_TURN == 0:
                 await asyncio.sleep(0)
         return len(recipients)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether all that is wanted is subscribed."""
+        return all(subscriber.is_confirmed for subscriber in self._subscribers.values())
 
     async def close(self) -> None:
         """Forget everything and close the subscriptions."""

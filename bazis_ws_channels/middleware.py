@@ -14,6 +14,7 @@ from django.http.request import validate_host
 
 from .auth.identity import Identity, aauthenticate, session_identity
 from .conf import conf
+from .counters import counts
 from .exceptions import AuthenticationFailed, TokenError
 from .protocol import SUBPROTOCOL
 from .types import Receive, Scope, Send
@@ -64,6 +65,7 @@ class OriginMiddleware(BaseMiddleware):
         origins = [value for name, value in scope["headers"] if name == b"origin"]
         if all(_is_allowed(origin.decode("latin-1")) for origin in origins):
             return await self.inner(scope, receive, send)
+        counts.note_refused("origin")
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": None})  # an HTTP 403
 

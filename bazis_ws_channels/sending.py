@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -57,11 +58,14 @@ def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 @contextmanager
 def noted(messages: Sequence[tuple[Any, GroupMessage]]) -> Iterator[None]:
-    """Count what is published while it is handed over, and show it to the taps.
+    """Stamp and count what is published while it is handed over, and show it to the taps.
 
     Args:
         messages: each with its user's primary key, or with None for everybody.
     """
+    now = time.time()
+    for _, (_, event) in messages:
+        event["at"] = now
     for tap in taps:
         for pk, message in messages:
             tap(pk, message)

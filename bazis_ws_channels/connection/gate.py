@@ -60,10 +60,10 @@ class Gate:
         return self.session is not None and self.session.is_live
 
     @property
-    def label(self) -> str:
-        """Names the connection in the log: never a token, never a body."""
+    def names(self) -> dict[str, Any]:
+        """What names the connection in the log; empty without a session."""
         session = self.session
-        return f"user {session.pk}, session {session.id}" if session else "no session"
+        return {"user": session.pk, "session": session.id} if session else {}
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -106,7 +106,7 @@ class Gate:
         if session is None:
             return
         if event["type"] == "ws.push":
-            session.deliver(event["group"], event["text"])
+            session.deliver(event["group"], event["text"], event.get("at"))
         else:
             session.watches.changed(event)
 

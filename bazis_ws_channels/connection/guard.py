@@ -22,18 +22,23 @@ class Guard:
     Args:
         fail: tells the client an error code and a detail, and closes with the code given, if any.
         end: the same, after ending the session.
-        label: names the connection in the log.
+        names: what names the connection in the log: ``user`` and ``session``, as `extra`.
     """
 
     def __init__(
         self,
         fail: Callable[[str, str, int | None], Awaitable[None]],
         end: Callable[[str, str, int | None], Awaitable[None]],
-        label: Callable[[], str],
+        names: Callable[[], dict[str, Any]],
     ) -> None:
         self._fail = fail
         self._end = end
-        self.label = label
+        self.names = names
+
+    def label(self) -> str:
+        """Name the connection in a log message: never a token, never a body."""
+        names = self.names()
+        return f"user {names['user']}, session {names['session']}" if names else "no session"
 
     async def __call__(self, awaitable: Awaitable[Any]) -> None:
         """Await; tell the client what went wrong."""
@@ -44,10 +49,10 @@ class Guard:
             close = protocol.CLOSE_TOO_MUCH if is_refused else None
             await self._end(error.code, error.detail, close)
         except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
-            logger.error("%s (%s)", error, self.label())
+            logger.error("%s (%s)", error, self.label(), extra=self.names())
             await self.fail_internally()
         except Exception:
-            logger.exception("A connection failed (%s)", self.label())
+            logger.exception("A connection failed (%s)", self.label(), extra=self.names())
             await self.fail_internally()
 
     async def fail_internally(self) -> None:

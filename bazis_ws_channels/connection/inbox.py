@@ -89,6 +89,7 @@ class Inbox:
             self._deliver(event)
         except Exception:
             # Any project code may have sent it, and what is raised here would hit the layer.
-            logger.exception("A delivery failed (%s)", self._tasks.guard.label())
+            guard = self._tasks.guard
+            logger.exception("A delivery failed (%s)", guard.label(), extra=guard.names())
             self._tasks.spawn(self._tasks.guard.fail_internally())
         return True

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from .. import protocol
+from ..counters import counts
 from ..protocol import error_frame
 from ..servers.writer import Writer, make_writer
 from ..types import Send
@@ -25,10 +26,12 @@ class Line:
 
     Attributes:
         is_closing: whether nothing more goes out.
+        closed_with: the code with which this side has closed; None if it has not.
     """
 
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
+        self.closed_with: int | None = None
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
@@ -45,6 +48,7 @@ class Line:
 
     async def fail(self, code: str, detail: str, close: int | None = None) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
+        counts.note_refused(code)
         self.push(error_frame(code, detail))
         if close is not None:
             await self.close(close)
@@ -53,6 +57,7 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
+            self.closed_with = code
             await self._writer.close(code)
 
     async def go_down(self) -> None:
@@ -69,5 +74,7 @@ class Line:
             self._gone.set_result(None)
 
     def _overflowed(self) -> None:
-        logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())
+        guard = self._tasks.guard
+        text = "A client that doesn't read was cut off: %s"
+        logger.info(text, guard.label(), extra=guard.names())
         self._tasks.spawn(self.close(protocol.CLOSE_TOO_MUCH))

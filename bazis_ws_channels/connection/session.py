@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..auth.identity import Identity
+from ..counters import counts
 from ..groups import common_group, key_group
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
@@ -80,7 +81,9 @@ class Session:
         await self._layer.group_add(self.common_group, self._channel)
         await self._connect(self.identity)
         self._start(self.identity)
+        counts.sessions += 1
         held, self._held = self._held, []
+        counts.delivered += len(held)
         for frame in held:
             self._write(frame)
 
@@ -97,6 +100,8 @@ class Session:
 
     async def close(self) -> None:
         """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
+        if self.is_live:
+            counts.sessions -= 1
         self.is_live = False
         if self._expiry is not None:
             self._expiry.cancel()
@@ -105,12 +110,15 @@ class Session:
         await self._layer.group_discard(self.common_group, self._channel)
         await current_tracker().disconnect(self.id)
 
-    def deliver(self, group: str, frame: str) -> None:
+    def deliver(self, group: str, frame: str, published_at: float | None = None) -> None:
         """Push a frame that was sent to `group`, if it is for this session."""
         if group not in (self.group, self.common_group):
             return  # a former session's, still in the queue
         if self.is_live:
             self._write(frame)
+            counts.delivered += 1
+            if published_at is not None:
+                counts.lag.observe(published_at)
         else:
             self._held.append(frame)
 

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..counters import counts
 from ..loops import LoopLocal
 from .commands import Command, repeated, was_demoted
 from .hosts import Host
@@ -56,6 +57,7 @@ class Connection:
         self._pool = host.async_pool()
         self._link: Any = None  # redis-py's connection
         self._used_at = 0.0
+        self._was_connected = False
         self._waiting: list[_Call] = []
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -212,6 +214,8 @@ class Connection:
                 raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
             raise
         self._link = link
+        counts.redis_reconnects += self._was_connected
+        self._was_connected = True
         return link
 
     async def _hang_up(self) -> None:

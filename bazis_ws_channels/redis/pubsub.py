@@ -12,6 +12,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from ..counters import counts
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 
@@ -138,6 +139,7 @@ class Subscriber:
         self._commands: list[tuple[str, str]] = []
         self._writes: set[asyncio.Future[None]] = set()
         self._was_lost = False
+        self._was_connected = False
         self._failures = 0
         connection.demotion_listeners.add(self.reconnect)
 
@@ -248,6 +250,8 @@ class Subscriber:
             ):
                 await link.connect()
             self._link = link
+            counts.redis_reconnects += self._was_connected
+            self._was_connected = True
             self._subscribe_to_all()
             await self._read_all(link)
         finally:

@@ -95,6 +95,11 @@ class _Revocations:
         """Void one token."""
         self._tokens[jti] = until
 
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many users' tokens, and how many single tokens, are void."""
+        users = sum(until > now for _, _, until in self._users.values())
+        return users, sum(until > now for until in self._tokens.values())
+
     def is_void(self, key: str, token: Token, now: int) -> bool:
         """Tell whether a token is void."""
         before, at, until = self._users.get(key, (0, 0, 0))
@@ -293,6 +298,28 @@ class MemoryStore:
         """Answer `OnlineCount`."""
         return sum(1 for key in self._online if self._live(key))
 
+    # --- for operators ----------------------------------------------------------------------
+
+    def processes(self, question: base.Processes) -> list[str]:
+        """Answer `Processes`."""
+        return sorted(self._processes)
+
+    def fleet(self, question: base.Fleet) -> list[base.ProcessState]:
+        """Answer `Fleet`."""
+        none = _Process(0)
+        return [
+            base.ProcessState(self._alive(name), len(self._processes.get(name, none).records))
+            for name in question.processes
+        ]
+
+    def lead(self, question: base.Lead) -> bool:
+        """Answer `Lead`: there is no other process."""
+        return True
+
+    def count_revocations(self, question: base.Revocations) -> base.RevocationsReply:
+        """Answer `Revocations`, all at once."""
+        return base.RevocationsReply("0", *self._revocations.count(self._now()))
+
     # --- revocation -------------------------------------------------------------------------
 
     def revoke_before(self, question: base.RevokeBefore) -> int:
@@ -362,6 +389,10 @@ _ANSWERS: dict[type[Question[Any]], Callable[[MemoryStore, Any], Any]] = {
     base.ToldStates: MemoryStore.told_states,
     base.OnlineKeys: MemoryStore.online_keys,
     base.OnlineCount: MemoryStore.online_count,
+    base.Processes: MemoryStore.processes,
+    base.Fleet: MemoryStore.fleet,
+    base.Lead: MemoryStore.lead,
+    base.Revocations: MemoryStore.count_revocations,
     base.RevokeBefore: MemoryStore.revoke_before,
     base.RevokeToken: MemoryStore.revoke_token,
     base.Revoked: MemoryStore.revoked,

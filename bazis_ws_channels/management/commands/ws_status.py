@@ -1,0 +1,89 @@
+"""``manage.py ws_status``."""
+
+import json
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import presence
+from ...exceptions import PresenceUnavailable
+from ...presence.stores import get_store
+from ...presence.stores.base import Fleet, Processes, Revocations
+
+#: Processes of one question, and keys of one look for revocations.
+_PROCESSES = 500
+_KEYS = 2000
+#: How long to look for revocations, which have no index.
+_SECONDS = 5.0
+
+
+class Command(BaseCommand):
+    """Show the fleet: processes, connections, users online, revocations."""
+
+    help = (
+        "Show the server processes with their connections, the number of users online, and what"
+        " is revoked. A dead process is one whose users the others are about to tell offline."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare --json."""
+        parser.add_argument("--json", action="store_true", help="One JSON object, for machines.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ask the presence store, and print."""
+        if not get_store().shared:
+            raise CommandError(
+                "Presence is kept in each process: set BAZIS_WS_REDIS_URL, or use a channel layer"
+                " in Redis."
+            )
+        try:
+            status = _status()
+        except PresenceUnavailable as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(status))
+        else:
+            self._print(status)
+
+    def _print(self, status: dict[str, Any]) -> None:
+        for each in status["processes"]:
+            state = "alive" if each["is_alive"] else "dead"
+            connections = each["connections"]
+            self.stdout.write(f"process {each['process']}  {state}  {connections} session(s)")
+        alive = sum(each["is_alive"] for each in status["processes"])
+        total = sum(each["connections"] for each in status["processes"])
+        users = status["users_online"]
+        self.stdout.write(f"{alive} process(es), {total} session(s), {users} user(s) online.")
+        revoked = status["revoked"]
+        more = "" if revoked["is_complete"] else " (at least: not all keys were looked at)"
+        self.stdout.write(
+            f"Revoked: the tokens of {revoked['users']} user(s), {revoked['tokens']} single"
+            f" token(s){more}."
+        )
+
+
+def _status() -> dict[str, Any]:
+    processes = get_store().ask(Processes())
+    states = []
+    for start in range(0, len(processes), _PROCESSES):
+        names = processes[start : start + _PROCESSES]
+        states += zip(names, get_store().ask(Fleet(names)), strict=True)
+    return {
+        "processes": [
+            {"process": name, "is_alive": state.is_alive, "connections": state.connections}
+            for name, state in states
+        ],
+        "users_online": presence.online_count(),
+        "revoked": _revoked(),
+    }
+
+
+def _revoked() -> dict[str, Any]:
+    deadline = time.monotonic() + _SECONDS
+    cursor, users, tokens = "0", 0, 0
+    while True:
+        reply = get_store().ask(Revocations(cursor, _KEYS))
+        cursor, users, tokens = reply.cursor, users + reply.users, tokens + reply.tokens
+        if cursor == "0" or time.monotonic() > deadline:
+            return {"users": users, "tokens": tokens, "is_complete": cursor == "0"}
