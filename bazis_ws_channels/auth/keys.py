@@ -15,11 +15,13 @@ from jose.backends.base import Key
 
 from ..conf import conf
 from ..exceptions import TokenError
+from .jwks import from_url
 
 __all__ = [
     "by_kid",
     "checked_algorithms",
     "construct",
+    "from_url",
     "key_may_block",
     "key_source",
     "signing_key",

@@ -360,7 +360,7 @@ class Lead(Question[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Revocations(Question[RevocationsReply]):
-    """Count what is revoked, among about `count` keys of the store, from a cursor ("0" at first)."""
+    """Count what is revoked among about `count` keys, from a cursor ("0" at first)."""
 
     cursor: str
     count: int
