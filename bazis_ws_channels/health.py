@@ -70,7 +70,7 @@ async def _is_subscribed() -> bool | None:
     layer = get_channel_layer()
     if not _is_ours(layer) or layer.is_subscribed is None:
         return None
-    while not layer.is_subscribed:
+    while not layer.is_subscribed:  # noqa: ASYNC110  # nothing announces it
         await asyncio.sleep(_NAP_SECONDS)
     return True
 

@@ -164,7 +164,7 @@ def _signing_keys(body: bytes) -> list[Jwk]:
     keys = content.get("keys") if isinstance(content, dict) else None
     if not isinstance(keys, list):
         raise ValueError("the answer is no JWK set: it has no list `keys`")
-    found = [
+    found: list[Jwk] = [
         key
         for key in keys
         if isinstance(key, dict)

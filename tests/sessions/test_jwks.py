@@ -231,7 +231,7 @@ def test_a_provider_that_hangs(provider, remote, clock, monkeypatch):
     provider.hangs = True
 
     def ask(_):
-        with pytest.raises(JwksUnavailable, match="no answer in time|timed out"):
+        with pytest.raises(JwksUnavailable, match=r"no answer in time|timed out"):
             remote("first")
 
     started = time.monotonic()
@@ -261,7 +261,9 @@ def test_elliptic_curves(provider, remote, settings):
     )
 
 
-@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "id.example.com/jwks", "ftp://a/b", "http:///x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url", ["", "file:///etc/passwd", "id.example.com/jwks", "ftp://a/b", "http:///x"]
+)
 def test_wrong_url(url):
     """Is said where it is written."""
     with pytest.raises(ValueError, match="expected an http"):

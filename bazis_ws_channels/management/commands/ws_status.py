@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ... import presence
 from ...exceptions import PresenceUnavailable
 from ...presence.stores import get_store
-from ...presence.stores.base import Fleet, Processes, Revocations
+from ...presence.stores.base import Fleet, Processes, ProcessState, Revocations
 
 #: Processes of one question, and keys of one look for revocations.
 _PROCESSES = 500
@@ -65,7 +65,7 @@ class Command(BaseCommand):
 
 def _status() -> dict[str, Any]:
     processes = get_store().ask(Processes())
-    states = []
+    states: list[tuple[str, ProcessState]] = []
     for start in range(0, len(processes), _PROCESSES):
         names = processes[start : start + _PROCESSES]
         states += zip(names, get_store().ask(Fleet(names)), strict=True)
