@@ -52,7 +52,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     Args:
         hosts: as in channels-redis; several hosts are shards.
-        prefix: put before every Redis channel.
+        prefix: put before every Redis channel; the number of the first host's database follows,
+            unless it is 0.
         on_disconnect, on_reconnect: called without arguments, on the event loop, when a shard's
             subscriptions are lost, and when they are all confirmed again.
         options: as in channels-redis: ``symmetric_encryption_keys``, ``serializer_format``.
@@ -70,7 +71,9 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     ) -> None:
         super().__init__(hosts=hosts, prefix=prefix, **options)
         self.hosts = hosts_of(hosts)
-        self.prefix = prefix
+        # Database numbers don't separate pub/sub: two projects on one Redis would hear each other.
+        number = self.hosts[0].database
+        self.prefix = f"{prefix}.{number}" if number else prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self._parts: LoopLocal[_LoopPart] = LoopLocal(lambda: _LoopPart(self), _LoopPart.close)
@@ -208,7 +211,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return shard_of(name, self.hosts)
 
     def _group_name(self, group: str) -> str:
-        """Return a group's Redis channel, as channels-redis names it."""
+        """Return a group's Redis channel, as channels-redis names it (in database 0)."""
         return f"{self.prefix}__group__{group}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,9 +22,13 @@ from .types import Receive, Scope, Send
 
 __all__ = ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"]
 
+logger = logging.getLogger("bazis_ws_channels")
+
 #: daphne gives a handshake 5 seconds. When the database is slower, the connection is accepted
 #: and the consumer waits for the rest; other consumers see an anonymous user.
 _HANDSHAKE_SECONDS = 3.0
+
+_has_mentioned_cookie = False
 
 
 class JWTAuthMiddleware(BaseMiddleware):
@@ -104,7 +109,22 @@ async def _authenticate(scope: Scope) -> Identity | None:
         raise AuthenticationFailed("invalid_token", "The handshake brings different tokens")
     if tokens:
         return await aauthenticate(tokens[0])
+    if "user" not in scope:
+        _mention_cookie(scope)
     return session_identity(scope.get("user"))
+
+
+def _mention_cookie(scope: Scope) -> None:
+    """Log, once, that a session's cookie came where nobody looks at it."""
+    global _has_mentioned_cookie
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    if not _has_mentioned_cookie and f"{settings.SESSION_COOKIE_NAME}=".encode() in cookies:
+        _has_mentioned_cookie = True
+        logger.warning(
+            "A WebSocket came with the cookie of a Django session, and without a token. If"
+            " sessions are to sign in, write AuthMiddlewareStack(JWTAuthMiddlewareStack(...)) in"
+            " the ASGI application; else this connection waits for a token. (Said once.)"
+        )
 
 
 def _is_allowed(origin: str) -> bool:

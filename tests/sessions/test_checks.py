@@ -3,11 +3,20 @@
 from datetime import timedelta
 
 import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.checks import registry, run_checks
+from django.core.handlers.asgi import ASGIHandler
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.urls import path
 
 from bazis_ws_channels import checks
+from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
+from bazis_ws_channels.routing import serves_sockets, websocket_urlpatterns
+from tests.project.routing import project_urlpatterns
 from tests.sessions import callables
 from tests.sessions.forging import b64, ec_pair, rsa_pair
 
@@ -15,9 +24,9 @@ STRONG = "0123456789-abcdefghijklmnopqrstuvwxyz"
 OURS = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
 
 
-def found():
+def found(*, deploy=False):
     """Return the package's messages as {id: message}."""
-    messages = run_checks(tags=["bazis_ws_channels"])
+    messages = run_checks(tags=["bazis_ws_channels"], include_deployment_checks=deploy)
     return {message.id.removeprefix("bazis_ws."): message for message in messages}
 
 
@@ -34,8 +43,9 @@ def test_all_is_well():
 @pytest.mark.parametrize("check", checks.ALL_CHECKS)
 def test_registered(check):
     """Every check is registered under the app's tag."""
-    registered = registry.registry.get_checks()
-    assert check in registered
+    is_deploy = check in checks.DEPLOY_CHECKS
+    assert (check in registry.registry.get_checks()) == (not is_deploy)
+    assert check in registry.registry.get_checks(include_deployment_checks=True)
     assert "bazis_ws_channels" in check.tags
 
 
@@ -202,7 +212,7 @@ def test_right_key(settings, algorithm, key):
     assert found() == {}
 
 
-@pytest.mark.parametrize("key", ["short", "x" * 50, "abab" * 20, "django-insecure-" + STRONG])
+@pytest.mark.parametrize("key", ["short", "x" * 50, "abab" * 20])
 def test_weak_secret(settings, key):
     """A secret that can be guessed is an error, and a warning while DEBUG is on."""
     settings.SECRET_KEY = key
@@ -211,6 +221,21 @@ def test_weak_secret(settings, key):
     assert not found()["E012"].is_serious()
     settings.SECRET_KEY = STRONG
     assert found() == {}
+
+
+def test_generated_secret(settings):
+    """The key that startproject makes is named as what it is, when it is to be deployed: before
+    that it is a random key, and `manage.py test`, where DEBUG is off, must start.
+    """
+    settings.SECRET_KEY = "django-insecure-" + STRONG
+    assert found() == {}
+    assert set(found(deploy=True)) == {"E014"}
+    assert "startproject" in found(deploy=True)["E014"].msg
+    settings.SECRET_KEY = STRONG
+    assert found(deploy=True) == {}
+    settings.SECRET_KEY = "django-insecure-" + STRONG
+    settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = "RS256", rsa_pair()[1]
+    assert found(deploy=True) == {}
 
 
 def test_weak_fallback(settings):
@@ -244,9 +269,11 @@ def test_signing_key(settings):
 
 
 def test_user_model_without_the_mixin(settings):
-    """A user model without the mixin is a warning."""
+    """A user model of the project's own is told; Django's can't have the mixin, and needs none."""
     settings.AUTH_USER_MODEL = "auth.Group"
     assert "W020" in found()
+    settings.AUTH_USER_MODEL = "auth.User"
+    assert "W020" not in found()
 
 
 @pytest.mark.parametrize("field", ["nickname", ""])
@@ -261,6 +288,53 @@ def test_known_user_field(settings, field):
     """A field of the user model passes."""
     settings.BAZIS_WS_JWT_USER_FIELD = field
     assert found() == {}
+
+
+# --- the application ------------------------------------------------------------------------
+
+
+class Inner:
+    """A middleware of somebody's."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+
+OUR_ROUTES = JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+OTHER_ROUTES = URLRouter([path("ws", AsyncWebsocketConsumer.as_asgi())])
+NESTED = URLRouter([path("live/", URLRouter(websocket_urlpatterns))])
+APPLICATIONS = {
+    "plain": (ASGIHandler(), False),
+    "http_only": (ProtocolTypeRouter({"http": ASGIHandler()}), False),
+    "other": (ProtocolTypeRouter({"websocket": OTHER_ROUTES}), False),
+    "ours": (ProtocolTypeRouter({"websocket": OUR_ROUTES}), True),
+    "wrapped": (Inner(ProtocolTypeRouter({"websocket": AuthMiddlewareStack(OUR_ROUTES)})), True),
+    "allowed": (ProtocolTypeRouter({"websocket": AllowedHostsOriginValidator(OUR_ROUTES)}), True),
+    "nested": (ProtocolTypeRouter({"websocket": Inner(NESTED)}), True),
+    "project": (ProtocolTypeRouter({"websocket": URLRouter(project_urlpatterns)}), True),
+    "opaque": (ProtocolTypeRouter({"websocket": lambda scope, receive, send: None}), None),
+}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_application(settings, monkeypatch, name):
+    """An application without a route to the consumer is told, unless it can't be looked into."""
+    application, serves = APPLICATIONS[name]
+    assert serves_sockets(application) is serves
+    monkeypatch.setattr("tests.project.asgi.application", application)
+    assert set(found()) == (set() if serves is not False else {"W062"})
+
+
+def test_no_application(settings):
+    """None, where runserver needs it; one that can't be imported."""
+    settings.ASGI_APPLICATION = "tests.project.asgi.nothing"
+    assert set(found()) == {"W061"}
+    settings.ASGI_APPLICATION = "no.such.module.application"
+    assert set(found()) == {"W061"}
+    settings.ASGI_APPLICATION = None
+    assert set(found()) == {"W060"}
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    assert set(found()) == {"W050"}
 
 
 # --- channel layer, presence, daphne --------------------------------------------------------
