@@ -90,6 +90,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         finally:
             await self._clean_up()
             await self.disconnect(code)
+            self._line.finish()
 
     def _set_up(self, scope: Scope, send: Send) -> None:
         self.scope, self.base_send = scope, send
