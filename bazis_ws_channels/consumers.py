@@ -75,6 +75,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # --- the connection ---------------------------------------------------------------------
 
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the connection: ASGI's entry."""
         if (await receive())["type"] != "websocket.connect":

@@ -12,7 +12,6 @@ from django.contrib.auth.models import AnonymousUser
 from django.views.decorators.debug import sensitive_variables
 
 from .auth.identity import Identity, aauthenticate, asession_identity
-from .conf import conf
 from .exceptions import AuthenticationFailed, TokenError
 from .origins import Origins
 from .protocol import SUBPROTOCOL
@@ -34,6 +33,7 @@ class JWTAuthMiddleware(BaseMiddleware):
     the consumer says why.
     """
 
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Authenticate, then call the inner application."""
         if scope["type"] != "websocket":
@@ -64,6 +64,7 @@ class OriginMiddleware(BaseMiddleware):
         super().__init__(inner)
         self._origins = Origins()
 
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the inner application if the origin is allowed."""
         if self._origins.are_allowed(scope, by_cookie=_is_by_cookie(scope)):

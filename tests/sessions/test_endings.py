@@ -223,7 +223,7 @@ async def test_reduced_storm_of_cuts(servers, make_user, redis):
     """
     both = [servers(BAZIS_WS_REAUTHORIZE_SECONDS=3), servers(BAZIS_WS_REAUTHORIZE_SECONDS=3)]
     users = [await sync_to_async(make_user)(f"user{number}") for number in range(40)]
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     ends = [disconnect, save_inactive, set_password, delete_user]
     async with contextlib.AsyncExitStack() as stack:
         clients = []
@@ -509,7 +509,7 @@ async def test_a_new_hash_of_the_same_password(quick, alice, settings):
 
 
 async def test_refreshed_and_saved(slow, alice):
-    """A user who is loaded again after a change, and saved for something else, is not ended twice."""
+    """A user who is loaded again after a change and saved for something else isn't ended twice."""
     stale = await get_user_model().objects.aget(pk=alice.pk)
     await assign_hash(alice)
     await stale.arefresh_from_db()
