@@ -3,7 +3,8 @@
 An ending is pushed, and a push can be lost. The database, the Django sessions and the revocations
 are the truth: every session is compared with them once a period
 (``BAZIS_WS_REAUTHORIZE_SECONDS``), and all of them after every loss of subscriptions. Sessions are
-looked at in bulk: one question to the presence store and one query for up to 1,000 users.
+looked at in bulk: three times a period those that are due, with one question to the presence store
+and one query for each 1,000 users.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ __all__ = ["Reauthorizer", "Subject", "Verdict", "current_reauthorizer"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Sessions of one question.
-_BATCH = 1000
+#: Sessions of one question about revocations, which keeps Redis busy for some 3 ms.
+_QUESTION = 2500
+#: Sessions of one query; other work of the database's thread comes in between.
+_QUERY = 1000
 #: Parts of a period: the sessions that fall due in one part are looked at together.
-_PARTS = 20
+_PARTS = 3
 #: How long the project may take to answer for one session.
 _ASK_SECONDS = 10.0
 #: Clocks and timers differ by as much, in seconds.
@@ -152,7 +155,7 @@ class Reauthorizer:
     def _take(self) -> list[Subject]:
         """Return sessions that are due; each is due again in a period."""
         now = self._clock()
-        batch = [subject for subject, at in self._due.items() if at <= now][:_BATCH]
+        batch = [subject for subject, at in self._due.items() if at <= now][:_QUESTION]
         for subject in batch:
             self._due[subject] = now + _rest()
         return batch
@@ -172,7 +175,7 @@ class Reauthorizer:
                 subject.judge(verdict)
             self._note(errors)
             if errors:
-                soon = self._clock() + _rest() / _PARTS
+                soon = self._clock() + conf.BAZIS_WS_REAUTHORIZE_SECONDS / 10
                 self._due.update(dict.fromkeys(self._due.keys() & set(subjects), soon))
                 continue
             for subject in subjects:
@@ -187,7 +190,7 @@ class Reauthorizer:
         except Exception:
             logger.exception("A session could not be looked at again.")
 
-    def _note(self, errors: Sequence[BaseException]) -> None:
+    def _note(self, errors: Sequence[Exception]) -> None:
         """Log the first of a row of failures, and their end."""
         if errors and not self._has_failed:
             logger.error("Sessions can't be looked at again now; they go on. %r", errors[0])
@@ -198,25 +201,26 @@ class Reauthorizer:
 
 async def _examine(
     identities: Sequence[Identity], namespace: str
-) -> tuple[list[Verdict], list[BaseException]]:
-    """Ask the revocations and the database, at the same time; an outage of one is no verdict."""
-    question = Revoked([(each.key, each.token) for each in identities])
-    revoked: list[bool] | BaseException
-    rows: _Rows | BaseException | None
-    revoked, rows = await asyncio.gather(
-        get_store().aask(question),
-        database_sync_to_async(_read)(identities, namespace),
-        return_exceptions=True,
-    )
-    errors = [each for each in (revoked, rows) if isinstance(each, BaseException)]
-    for error in errors:
-        if not isinstance(error, Exception):
-            raise error  # a cancellation
-        if not isinstance(error, PresenceUnavailable):
-            logger.debug("Looking at sessions again failed.", exc_info=error)
-    flags = [False] * len(identities) if isinstance(revoked, BaseException) else revoked
-    known = None if isinstance(rows, BaseException) else rows
-    return [_judged(*each, known) for each in zip(identities, flags, strict=True)], errors
+) -> tuple[list[Verdict], list[Exception]]:
+    """Ask the revocations and the database; an outage of one is no verdict."""
+    errors: list[Exception] = []
+    try:
+        question = Revoked([(each.key, each.token) for each in identities])
+        flags = await get_store().aask(question)
+    except PresenceUnavailable as error:
+        errors.append(error)
+        flags = [False] * len(identities)
+    verdicts: list[Verdict] = []
+    for start in range(0, len(identities), _QUERY):
+        part = slice(start, start + _QUERY)
+        try:
+            judge = database_sync_to_async(_judge)
+            verdicts += await judge(identities[part], flags[part], namespace)
+        except Exception as error:  # of any database, or of the project's managers
+            errors.append(error)
+            pairs = zip(identities[part], flags[part], strict=True)
+            verdicts += [_judged(identity, flag, None) for identity, flag in pairs]
+    return verdicts, errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +231,13 @@ class _Rows:
     sessions: dict[str, float | None]
 
 
-def _read(identities: Sequence[Identity], namespace: str) -> _Rows | None:
-    """Read users and Django sessions; None in another tenant's schema, where nothing is known."""
-    if conf.namespace != namespace:
-        return None
+def _judge(identities: Sequence[Identity], flags: Sequence[bool], namespace: str) -> list[Verdict]:
+    """Read the rows of identities and judge them; in a thread, for stamps take their time."""
+    rows = _read(identities) if conf.namespace == namespace else None  # not of another tenant
+    return [_judged(*each, rows) for each in zip(identities, flags, strict=True)]
+
+
+def _read(identities: Sequence[Identity]) -> _Rows:
     pks = {each.user.pk for each in identities}
     users = get_user_model()._default_manager.filter(pk__in=pks)
     django_sessions = (each.django_session for each in identities)
@@ -274,7 +281,7 @@ def _rest() -> float:
     """Return after how many seconds a session is due again: with the wait for the others of its
     part, at most a period.
     """
-    return conf.BAZIS_WS_REAUTHORIZE_SECONDS * (1 - 2 / _PARTS)
+    return conf.BAZIS_WS_REAUTHORIZE_SECONDS * (1 - 1 / _PARTS)
 
 
 _reauthorizers: LoopLocal[Reauthorizer] = LoopLocal(Reauthorizer, Reauthorizer.close)
