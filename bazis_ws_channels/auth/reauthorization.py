@@ -38,7 +38,7 @@ __all__ = ["Reauthorizer", "Subject", "Verdict", "current_reauthorizer"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Sessions of one question about revocations, which keeps Redis busy for some 3 ms.
+#: Sessions of one question about revocations, which keeps Redis busy for some 10 ms.
 _QUESTION = 2500
 #: Sessions of one query; other work of the database's thread comes in between.
 _QUERY = 1000
