@@ -172,6 +172,11 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         """Remove a channel from a group, if it is in it. Waits for nothing."""
         self._parts.get().group_discard(self._group_name(group), channel)
 
+    def groups_of(self, channel: str) -> list[str]:
+        """Return the groups that a channel of this event loop is in."""
+        names = self._parts.get().members.groups_of(channel)
+        return [name.removeprefix(self._group_name("")) for name in names]
+
     def discard_channel(self, channel: str) -> None:
         """Forget a channel and its memberships at once: its consumer is gone."""
         self._parts.get().forget(channel)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 
 from . import auth, presence, publishing, sending
+from .auth.passwords import remember_password
 from .groups import session_key, user_group
 
 __all__ = ["UserWsMixin", "UserWsQuerySet"]
@@ -57,6 +58,7 @@ class UserWsMixin(models.Model):
         """Reload; a prefetched status is forgotten too."""
         self.__dict__.pop("_ws_status", None)
         super().refresh_from_db(*args, **kwargs)
+        remember_password(self)
 
     # --- publishing -------------------------------------------------------------------------
 
@@ -73,14 +75,18 @@ class UserWsMixin(models.Model):
 
     # --- sessions ---------------------------------------------------------------------------
 
-    def ws_disconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+    def ws_disconnect(
+        self, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+    ) -> int:
         """End the user's sessions everywhere; see `auth.disconnect`."""
         sending.refuse_on_loop("ws_adisconnect")
-        return auth.disconnect(self, code, revoke=revoke)
+        return auth.disconnect(self, code, revoke=revoke, sessions=sessions)
 
-    async def ws_adisconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+    async def ws_adisconnect(
+        self, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+    ) -> int:
         """Async twin of `ws_disconnect`."""
-        return await auth.adisconnect(self, code, revoke=revoke)
+        return await auth.adisconnect(self, code, revoke=revoke, sessions=sessions)
 
     def ws_token(self, lifetime: float | timedelta | None = None) -> str:
         """Return a token that opens a session for the user; see `auth.issue`."""

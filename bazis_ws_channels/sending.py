@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,13 +24,16 @@ from .redis.errors import explain
 from .redis.hosts import Host
 from .types import GroupMessage
 
-__all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send"]
+__all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send", "sent_listeners"]
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 1000
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
+
+#: Called after sync code has sent something: Redis can be reached. They raise nothing.
+sent_listeners: list[Callable[[], None]] = []
 
 
 def push(group: str, frame: str) -> GroupMessage:
@@ -74,7 +77,10 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
         # The in-memory layer's queues belong to the server's loop, where this runs it.
         return async_to_sync(asend)(messages)
     with _failing_as_publish_error(layer):
-        return send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
+        reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
+    for listener in sent_listeners:
+        listener()
+    return reply
 
 
 async def asend(messages: Sequence[GroupMessage]) -> None:
