@@ -160,7 +160,7 @@ MALFORMED = {
     "numbers": {"user": 1, "common": 1},
     "an offset of 10^30": {"user": f"{10**30}.abcdefgh", "common": "0.abcdefgh"},
     "negative": {"user": "-1.abcdefgh", "common": "0.abcdefgh"},
-    "another alphabet": {"user": "١.abcdefgh", "common": "0.abcdefgh"},
+    "another alphabet": {"user": "\u0661.abcdefgh", "common": "0.abcdefgh"},
     "never a stream": {"user": "7.abcdefgh", "common": "7.abcdefgh"},
 }
 
