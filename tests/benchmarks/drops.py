@@ -1,6 +1,6 @@
 """The drop test at full size: `python -m tests.benchmarks.drops [--kill]`.
 
-200 clients on two daphne processes, each client's link cut for 2 s in every 10 s at a random moment,
+200 clients on two daphne processes. Each link is cut for 2 s in every 10 s, at a random moment,
 while 20 messages a second go to each user or to all, for 60 s. With ``--kill`` one of the two
 processes is killed (-9) every 15 s besides. Printed: what of the messages arrived, and how.
 """
