@@ -26,6 +26,7 @@ _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
 #: Zero means none. Elsewhere it would shut everybody out, or keep a task spinning.
 _MAY_BE_ZERO = {
+    "BAZIS_WS_HISTORY_SECONDS",
     "BAZIS_WS_JWT_LEEWAY",
     "BAZIS_WS_LAST_SEEN_SECONDS",
     "BAZIS_WS_MAX_WATCHED",

@@ -178,6 +178,27 @@ class _Delivery:
         return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
 
 
+class _History:
+    """Settings of replay."""
+
+    @property
+    def BAZIS_WS_HISTORY_SECONDS(self) -> int:
+        """How long messages can be replayed after the last one of their stream (a user's, or
+        everybody's); 0 turns replay off.
+        """
+        return getattr(settings, "BAZIS_WS_HISTORY_SECONDS", 300)
+
+    @property
+    def BAZIS_WS_HISTORY_MESSAGES(self) -> int:
+        """Messages kept of each stream."""
+        return getattr(settings, "BAZIS_WS_HISTORY_MESSAGES", 100)
+
+    @property
+    def BAZIS_WS_HISTORY_BYTES(self) -> int:
+        """Bytes kept of each stream; a message that is larger alone can't be replayed."""
+        return getattr(settings, "BAZIS_WS_HISTORY_BYTES", 256 * 1024)
+
+
 class _Presence:
     """Settings of presence."""
 
@@ -195,7 +216,7 @@ class _Presence:
 
     @property
     def BAZIS_WS_KEY_PREFIX(self) -> str:
-        """Put before every Redis key of the presence: set it where projects share a Redis."""
+        """Put before every Redis key of the package: set it where projects share a Redis."""
         return getattr(settings, "BAZIS_WS_KEY_PREFIX", "")
 
     @property
@@ -242,7 +263,7 @@ class _Spaces:
         return getattr(settings, "BAZIS_WS_ID_AS_STRING", False)
 
 
-class Settings(_Tokens, _Endings, _Limits, _Delivery, _Presence, _Spaces):
+class Settings(_Tokens, _Endings, _Limits, _Delivery, _History, _Presence, _Spaces):
     """Read ``BAZIS_WS_*`` from Django's settings.
 
     Nothing is cached, so ``override_settings`` works. A property's docstring is the text of

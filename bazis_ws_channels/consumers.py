@@ -23,6 +23,7 @@ from .connection.line import Line
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
+from .history.positions import since_in, since_of
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
 from .types import Event, Receive, Scope, Send
@@ -133,7 +134,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if pending is not None:
             identity = await pending
             if identity is not None:
-                await self._gate.admit(identity)
+                await self._gate.admit(identity, since_in(self.scope.get("query_string", b"")))
 
     async def _clean_up(self) -> None:
         current_tracker().lines.discard(self._line)
@@ -168,7 +169,8 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if "token" in content and "type" not in content:
             if not isinstance(content["token"], str):
                 raise BadMessage("`token` must be a string.")
-            return await self._gate.admit(await aauthenticate(content["token"]))
+            identity = await aauthenticate(content["token"])
+            return await self._gate.admit(identity, since_of(content.get("since")))
         kind = content.get("type")
         if not isinstance(kind, str):
             raise BadMessage("A message needs a `type`, a string, or a `token`.")

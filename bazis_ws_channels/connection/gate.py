@@ -14,6 +14,7 @@ from ..auth.identity import Identity
 from ..auth.reauthorization import current_reauthorizer
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
+from ..history.positions import Since
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
@@ -82,8 +83,11 @@ class Gate:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(conf.BAZIS_WS_AUTH_TIMEOUT, self._timed_out)
 
-    async def admit(self, identity: Identity) -> None:
+    async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user.
+
+        Args:
+            since: the position from which the client resumes.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.
@@ -91,11 +95,11 @@ class Gate:
         """
         async with self.lock:
             if self.session is not None and self.session.identity.key == identity.key:
-                await self.session.renew(identity)
+                await self.session.renew(identity, since)
             else:
                 await self._leave()
                 self.session = self._make_session(identity)
-                await self.session.open()
+                await self.session.open(since)
                 self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
             self._stop_timer()
@@ -135,10 +139,10 @@ class Gate:
         session = self.session
         if session is None:
             return
-        if event["type"] == "ws.push":
-            session.deliver(event["group"], event["text"])
-        else:
+        if event["type"] == "ws.presence":
             session.watches.changed(event)
+        else:
+            session.deliver(event)
 
     async def watch(self, pks: Sequence[Any]) -> None:
         """Follow users' online status. Raises as `Watches.watch`."""

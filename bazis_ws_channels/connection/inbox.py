@@ -16,7 +16,7 @@ __all__ = ["Inbox"]
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Events of this package, which are delivered without waiting.
-_DIRECT = frozenset({"ws.push", "ws.presence"})
+_DIRECT = frozenset({"ws.push", "ws.missed", "ws.presence"})
 
 
 class Inbox:

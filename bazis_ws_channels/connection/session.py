@@ -15,11 +15,13 @@ from typing import Any
 from ..auth.identity import Identity
 from ..auth.reauthorization import Verdict, current_reauthorizer
 from ..groups import common_group, key_group
+from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import CLOSE_AUTH, error_frame, json_id, subscribed_frame
+from ..protocol import CLOSE_AUTH, error_frame, json_id, missed_frame, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
+from .replay import Replay, Resumption
 from .watches import Watches
 
 __all__ = ["Session"]
@@ -75,11 +77,15 @@ class Session:
         self._write = write
         self._lock = lock
         self._end = end
-        self._held: list[str] = []
+        self._held: list[Event] = []
+        self._replay = Replay(layer, (self.group, self.common_group))
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def open(self) -> None:
-        """Join the groups, write the presence, tell the client.
+    async def open(self, since: Since | None) -> None:
+        """Join the groups, write the presence, tell the client, and give what it missed.
+
+        Args:
+            since: the position from which the client resumes.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.
@@ -89,15 +95,24 @@ class Session:
         # through the group.
         await self._layer.group_add(self.group, self._channel)
         await self._layer.group_add(self.common_group, self._channel)
+        # Read the streams after joining and before anybody counts this session: then what comes
+        # live begins where they end, and nothing that was counted is before that.
+        resumption = await self._replay.open(since)
+        self._held = [event for event in self._held if event["type"] != "ws.missed"]
         await self._connect(self.identity)
-        self._start(self.identity)
-        held, self._held = self._held, []
-        for frame in held:
+        self._start(self.identity, resumption)
+        for frame in resumption.frames:
             self._write(frame)
+        held, self._held = self._held, []
+        for event in held:
+            self._give(event)
         current_reauthorizer().add(self)
 
-    async def renew(self, identity: Identity) -> None:
+    async def renew(self, identity: Identity, since: Since | None) -> None:
         """Go on with a newer token of the same user; groups and watches stay.
+
+        Args:
+            since: the client's position, of which nothing is missing: the session goes on.
 
         Raises:
             SessionRefused: the token is revoked.
@@ -105,7 +120,7 @@ class Session:
         """
         await self._connect(identity)
         self.identity, self.user = identity, identity.user
-        self._start(identity)
+        self._start(identity, self._replay.renew(since))
         await self._ask_again()
 
     async def close(self) -> None:
@@ -114,19 +129,37 @@ class Session:
         current_reauthorizer().discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
+        self._replay.close()
         await self.watches.clear()
         await self._layer.group_discard(self.group, self._channel)
         await self._layer.group_discard(self.common_group, self._channel)
         await current_tracker().disconnect(self.id)
 
-    def deliver(self, group: str, frame: str) -> None:
-        """Push a frame that was sent to `group`, if it is for this session."""
-        if group not in (self.group, self.common_group):
+    def deliver(self, event: Event) -> None:
+        """Push what was sent to a group, if it is for this session."""
+        if event["group"] not in self._replay.streams:
             return  # a former session's, still in the queue
         if self.is_live:
-            self._write(frame)
+            self._give(event)
         else:
-            self._held.append(frame)
+            self._held.append(event)
+
+    def _give(self, event: Event) -> None:
+        if event["type"] == "ws.missed":
+            if not self._replay.lost:
+                # All streams that broke are told together.
+                asyncio.get_running_loop().call_soon(self._tell_missed)
+            return self._replay.lose(event)
+        frame = self._replay.take(event)
+        if self._replay.lost:
+            self._tell_missed()
+        if frame is not None:
+            self._write(frame)
+
+    def _tell_missed(self) -> None:
+        lost, self._replay.lost = self._replay.lost, {}
+        if lost and self.is_live:
+            self._write(missed_frame(lost))
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session: all of the user's, those of one
@@ -185,11 +218,13 @@ class Session:
     async def _connect(self, identity: Identity) -> None:
         await current_tracker().connect(self.id, identity.key, self._watcher, identity.token)
 
-    def _start(self, identity: Identity) -> None:
+    def _start(self, identity: Identity, resumption: Resumption) -> None:
         """Start, or go on, until the identity's end."""
         left = self._expire_at(identity.expires_at)
+        expires_in = None if left is None else math.floor(left)
         self.is_live = True
-        self._write(subscribed_frame(self.pk, None if left is None else math.floor(left)))
+        position, recovered, frames = resumption
+        self._write(subscribed_frame(self.pk, expires_in, position, recovered, len(frames)))
 
     def _expire_at(self, moment: float | None) -> float | None:
         """Set the timer to a moment, in seconds since the epoch; return the seconds until then."""
