@@ -17,10 +17,13 @@ class BazisWsChannelsConfig(AppConfig):
     def ready(self) -> None:
         """Wire the signals and the checks."""
         from .auth.receivers import connect_receivers
-        from .checks import ALL_CHECKS, DEPLOY_CHECKS
+        from .checks import ALL_CHECKS
+        from .deploy_checks import ALL_CHECKS as DEPLOY_CHECKS
 
         for check in ALL_CHECKS:
-            checks.register(check, "bazis_ws_channels", deploy=check in DEPLOY_CHECKS)
+            checks.register(check, "bazis_ws_channels")
+        for check in DEPLOY_CHECKS:
+            checks.register(check, "bazis_ws_channels", deploy=True)
         connect_receivers()
         _register_metrics()
 

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from channels.layers import DEFAULT_CHANNEL_LAYER, InMemoryChannelLayer, channel_layers
+from channels.layers import DEFAULT_CHANNEL_LAYER, channel_layers
 from django.core.signals import setting_changed
 
+from ..layers import InMemoryChannelLayer
 from ..presence.stores import use_store
 from ..presence.stores.memory import MemoryStore
 
 __all__ = ["isolate"]
-
-#: Messages that may wait for one test client; the layer drops what comes over it.
-_CAPACITY = 100_000
 
 #: The layers of those that are in force, the innermost last.
 _layers: list[InMemoryChannelLayer] = []
@@ -39,7 +37,7 @@ def isolate(*, anew: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _layer_of_our_own() -> Iterator[None]:
-    layer = InMemoryChannelLayer(capacity=_CAPACITY)
+    layer = InMemoryChannelLayer()
     before = channel_layers.set(DEFAULT_CHANNEL_LAYER, layer)
     _layers.append(layer)
 

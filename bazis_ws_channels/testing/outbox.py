@@ -124,7 +124,7 @@ def capture() -> Iterator[Outbox]:
     def tap(pk: Any, message: GroupMessage) -> None:
         _, event = message
         data = json.loads(event["text"])["data"]
-        outbox.append(Published(pk, data, bool(event.get("record", True))))
+        outbox.append(Published(pk, data, bool(event.get("record"))))
 
     with isolate():
         sending.taps.append(tap)
