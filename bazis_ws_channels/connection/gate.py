@@ -192,10 +192,13 @@ class Gate:
         if session is None:
             return
         try:
-            if starting is not None and starting is not asyncio.current_task():
-                starting.cancel()
-                await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
-            await session.close()
+            try:
+                if starting is not None and starting is not asyncio.current_task():
+                    starting.cancel()
+                    await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
+            finally:
+                # Also where the connection's end cancels this: nobody else closes the session.
+                await session.close()
             await self.inbox.leave_groups()
         finally:
             try:
