@@ -39,7 +39,10 @@ async def test_status(daphne, alice, bob):
         assert all(each["is_alive"] for each in status["processes"])
         assert status["users_online"] == 1
         assert status["revoked"] == {"users": 1, "tokens": 1, "is_complete": True}
+        assert status["history"]["streams"] == 0
+        await bob.ws_apublish("kept")
         text = await asyncio.to_thread(manage, "ws_status")
+        assert "History: 1 stream(s) with messages; each keeps 300 s, 100 messages" in text
         assert "1 session(s), 1 user(s) online." in text
         assert "Revoked: the tokens of 1 user(s), 1 single token(s)." in text
 

@@ -495,7 +495,7 @@ async def test_an_end_in_the_middle_of_a_switch(first, alice, bob):
 
 
 async def test_whoever_is_disconnected_is_offline(alice):
-    """The socket's end cancels the task that ends the session: presence is taken off all the same."""
+    """The end of the socket cancels the task that ends the session, but not that it does."""
     with isolate():
         async with WsClient(user=alice) as client:
             await alice.ws_adisconnect()

@@ -8,8 +8,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import presence
 from ...exceptions import PresenceUnavailable
+from ...history.commands import limits, scan
 from ...presence.stores import get_store
 from ...presence.stores.base import Fleet, Processes, ProcessState, Revocations
+from ...redis.blocking import exchange
+from ...redis.hosts import Host
+from ...sending import channel_layer
 
 #: Processes of one question, and keys of one look for revocations.
 _PROCESSES = 500
@@ -19,11 +23,12 @@ _SECONDS = 5.0
 
 
 class Command(BaseCommand):
-    """Show the fleet: processes, connections, users online, revocations."""
+    """Show the fleet: processes, connections, users online, revocations, history."""
 
     help = (
-        "Show the server processes with their connections, the number of users online, and what"
-        " is revoked. A dead process is one whose users the others are about to tell offline."
+        "Show the server processes with their sessions, the number of users online, what is revoked"
+        " and what can be replayed. A dead process is one whose users the others are about to tell"
+        " offline."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,6 +66,18 @@ class Command(BaseCommand):
             f"Revoked: the tokens of {revoked['users']} user(s), {revoked['tokens']} single"
             f" token(s){more}."
         )
+        self._print_history(status["history"])
+
+    def _print_history(self, history: dict[str, Any] | None) -> None:
+        if history is None:
+            self.stdout.write("History: nothing is kept.")
+            return
+        at_least = "" if history["is_complete"] else "at least "
+        kept = history["kept"]
+        self.stdout.write(
+            f"History: {at_least}{history['streams']} stream(s) with messages; each keeps"
+            f" {kept['seconds']} s, {kept['messages']} messages, {kept['max_bytes']} bytes."
+        )
 
 
 def _status() -> dict[str, Any]:
@@ -76,7 +93,36 @@ def _status() -> dict[str, Any]:
         ],
         "users_online": presence.online_count(),
         "revoked": _revoked(),
+        "history": _history(),
     }
+
+
+def _history() -> dict[str, Any] | None:
+    """Count the streams with messages, on every shard; None where nothing is kept."""
+    kept, hosts = limits(), getattr(channel_layer(), "hosts", None)
+    if kept is None or hosts is None:
+        return None
+    deadline = time.monotonic() + _SECONDS
+    counted = [_count_streams(host, deadline) for host in hosts]
+    return {
+        "streams": sum(number for number, _ in counted),
+        "is_complete": all(is_complete for _, is_complete in counted),
+        "kept": kept._asdict(),
+    }
+
+
+def _count_streams(host: Host, deadline: float) -> tuple[int, bool]:
+    """Return how many there are on a shard, and whether all of it was looked at."""
+    cursor, number = "0", 0
+    while time.monotonic() < deadline:
+        replies = exchange({host: [scan(cursor, _KEYS)]}, host.timeout_seconds)[host]
+        if isinstance(replies, Exception) or isinstance(replies[0], Exception):
+            break
+        [(found, keys)] = replies
+        cursor, number = found.decode(), number + len(keys)
+        if cursor == "0":
+            return number, True
+    return number, False
 
 
 def _revoked() -> dict[str, Any]:
