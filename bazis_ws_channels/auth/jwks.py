@@ -12,7 +12,9 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-__all__ = ["JwksUnavailable", "RemoteKeys", "from_url"]
+from ..exceptions import JwksUnavailable
+
+__all__ = ["RemoteKeys", "from_url"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -26,10 +28,6 @@ _UNKNOWN_KID_SECONDS = 60.0
 _RETRY_SECONDS = 10.0
 
 Jwk = Mapping[str, Any]
-
-
-class JwksUnavailable(Exception):
-    """The provider has given no keys yet."""
 
 
 def from_url(url: str, lifespan_seconds: float = 300) -> RemoteKeys:

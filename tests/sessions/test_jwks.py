@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from jose import jwk
 
 from bazis_ws_channels.auth import keys, tokens
-from bazis_ws_channels.auth.jwks import JwksUnavailable, RemoteKeys
-from bazis_ws_channels.exceptions import TokenError
+from bazis_ws_channels.auth.jwks import RemoteKeys
+from bazis_ws_channels.exceptions import JwksUnavailable, TokenError
 from bazis_ws_channels.testing import WsClient
 from tests.kit import ROOT, wait_until
 from tests.sessions.forging import ec_pair, rsa_pair, sign
@@ -43,7 +43,7 @@ class Provider:
         self.status, self.headers = 200, {}
         self.serve(jwk_of("first"))
         self.release = threading.Event()
-        self.hangs = False
+        self.hangs = self.drips = False
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,6 +56,10 @@ class Provider:
                     self.send_header(name, value)
                 self.end_headers()
                 with contextlib.suppress(ConnectionError):  # the client may have had enough
+                    for byte in provider.body if provider.drips else ():
+                        self.wfile.write(bytes([byte]))
+                        if provider.release.wait(0.1):
+                            return
                     self.wfile.write(provider.body)
 
             def log_message(self, *args):
@@ -225,10 +229,11 @@ def test_redirects_are_not_followed(provider, remote):
         remote("first")
 
 
-def test_a_provider_that_hangs(provider, remote, clock, monkeypatch):
-    """The first token waits for the limit, and many at once wait together."""
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+def test_a_provider_that_hangs(provider, remote, monkeypatch, how):
+    """Or sends a byte now and then: the first tokens wait for the limit, all of them together."""
     monkeypatch.setattr("bazis_ws_channels.auth.jwks._LIMIT_SECONDS", 0.5)
-    provider.hangs = True
+    setattr(provider, how, True)
 
     def ask(_):
         with pytest.raises(JwksUnavailable, match=r"no answer in time|timed out"):
