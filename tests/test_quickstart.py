@@ -1,4 +1,4 @@
-"""The README's snippets work: a new project is made of them, and served by daphne."""
+"""The README's quickstart works: a new project is made of it, and served by daphne."""
 
 import asyncio
 import os
@@ -80,20 +80,3 @@ async def test_quickstart(project, run):
     finally:
         print(server.log)
         server.stop()
-
-
-@pytest.mark.parametrize("name", ["serializer", "consumer"])
-def test_snippet(name):
-    """The snippet is valid code in a project."""
-    exec(SNIPPETS[name], {"__name__": "snippet"})
-
-
-def test_watch_snippet():
-    """The `ws_can_watch` of the README opens watching."""
-    source = SNIPPETS["watch"].replace(
-        "class User(UserWsMixin, AbstractUser):",
-        "class User(UserWsMixin):\n    class Meta:\n        abstract = True\n",
-    )
-    namespace = {"__name__": "snippet"}
-    exec(source, namespace)
-    assert namespace["User"].ws_can_watch(None, [1, 2]) == [1, 2]
