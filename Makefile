@@ -9,7 +9,7 @@ DIST ?= dist
 JS := $(NPM) --prefix tests/js
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test unit lint types js js-tools docs settings bench shape wheel
+.PHONY: help check format test unit lint types js js-tools docs tables bench shape wheel
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,8 +36,8 @@ types:  ## Types: mypy --strict
 docs:  ## The README and docs/: links, tables, snippets, the quickstart
 	$(PYTHON) -m pytest tests/test_docs.py tests/test_readme.py tests/test_quickstart.py $(ARGS)
 
-settings:  ## Write the settings table of docs/settings.md anew, from conf.py
-	$(PYTHON) -m tests.settings_table
+tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
+	$(PYTHON) -m tests.tables
 
 js: js-tools  ## The browser client: tests, lint, types, the npm package
 	node --test tests/js/*.test.mjs

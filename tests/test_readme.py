@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from bazis_ws_channels import protocol
-from tests import settings_table
+from tests import tables
 from tests.kit import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -17,8 +17,8 @@ def section(name):
 
 
 def test_settings_table():
-    """The settings table is that of the code; `make settings` writes it."""
-    assert settings_table.documented() == settings_table.expected()
+    """The settings table is that of the code; `make tables` writes it."""
+    assert tables.between(tables.SETTINGS, "settings") == tables.settings_table()
 
 
 def test_error_codes():
