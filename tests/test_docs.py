@@ -95,7 +95,7 @@ def test_keys_of_presence():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names(page):
-    """What is written `module:name` is in the package."""
+    """Each `module:name` in a page exists in the package."""
     for module, name in re.findall(r"`([a-z_.]+):([A-Za-z_][\w.]*)`", page.read_text()):
         found = importlib.import_module(f"bazis_ws_channels.{module}")
         for part in name.split("."):

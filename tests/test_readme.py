@@ -1,4 +1,4 @@
-"""What the pages list is what the code has: settings, error and close codes, README's size."""
+"""The tables of the pages match the code: settings, error codes, close codes."""
 
 import re
 from pathlib import Path
@@ -41,5 +41,5 @@ def test_close_codes():
 
 
 def test_readme_stays_short():
-    """What is longer than two screens or so belongs to docs/."""
+    """The README fits on two screens or so; the rest belongs to docs/."""
     assert len(README.splitlines()) < 200

@@ -54,7 +54,7 @@ class RenewView(APIView):
 
 
 class MeView(APIView):
-    """Who the token's user is, for the page."""
+    """The token's user, for the page."""
 
     def get(self, request: Request) -> Response:
         user = request.user
