@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,15 @@ def test_names(page):
             found = getattr(found, part)
 
 
-def test_files_of_the_architecture():
+def test_version():
+    """The package, its client and the changelog have one version."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    client = json.loads((PACKAGE / "static/bazis_ws_channels/package.json").read_text())
+    assert client["version"] == version
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_lua_files():
     """The Lua files that a page names are there."""
     files = {path.name for path in PACKAGE.rglob("*.lua")}
     for page in PAGES:
