@@ -29,7 +29,7 @@ from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
 from bazis_ws_channels.presence.stores import encoding
 from bazis_ws_channels.signals import user_offline, user_online
 from tests import tables
-from tests.kit import PATIENCE_SECONDS, ROOT, until
+from tests.kit import ROOT, until
 
 PACKAGE = ROOT / "bazis_ws_channels"
 PAGES = sorted(
@@ -138,13 +138,12 @@ async def test_hand_written_client(daphne, alice):
 
     following = asyncio.create_task(namespace["follow"](server.ws, get_token, handle))
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await until(functools.partial(arrives, "first"))
-            await until(lambda: len(tokens) >= 3)  # after two renewals
-            await until(functools.partial(arrives, "renewed"))
-            await alice.ws_adisconnect()  # closes with 4401: it comes back with another token
-            await until(lambda: len(tokens) >= 4)
-            await until(functools.partial(arrives, "again"))
+        await until(functools.partial(arrives, "first"))
+        await until(lambda: len(tokens) >= 3)  # after two renewals
+        await until(functools.partial(arrives, "renewed"))
+        await alice.ws_adisconnect()  # closes with 4401: it comes back with another token
+        await until(lambda: len(tokens) >= 4)
+        await until(functools.partial(arrives, "again"))
     finally:
         following.cancel()
     assert not following.done() or following.cancelled()
