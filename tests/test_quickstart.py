@@ -74,8 +74,10 @@ async def test_quickstart(project, run):
         listening = asyncio.create_task(client["listen"](server.ws, token))
         publish = ("manage.py", "ws_publish", "alice", '{"hello": "world"}')
         async with asyncio.timeout(60):
-            while "to 1 connection" not in await asyncio.to_thread(run, *publish):
+            # A session counts from when it is written, a moment after it can get messages.
+            while "alice" not in await asyncio.to_thread(run, "manage.py", "ws_online"):
                 assert not listening.done(), listening.result()
+            assert "to 1 connection" in await asyncio.to_thread(run, *publish)
             assert await listening == {"hello": "world"}
     finally:
         print(server.log)
