@@ -54,8 +54,18 @@ class RenewView(APIView):
 
 
 class MeView(APIView):
-    """The token's user, for the page."""
+    """The token's user, for the page, with the position of the user's messages now.
+
+    The page loads all other state after this: messages published in between are replayed to it.
+    """
 
     def get(self, request: Request) -> Response:
         user = request.user
-        return Response({"id": user.pk, "username": user.get_username(), "is_staff": user.is_staff})
+        return Response(
+            {
+                "position": user.ws_position,
+                "id": user.pk,
+                "username": user.get_username(),
+                "is_staff": user.is_staff,
+            }
+        )
