@@ -1,6 +1,6 @@
 """The wire format: message shapes, error codes, close codes. No I/O.
 
-The source of every name here is the README's section "Protocol".
+docs/protocol.md describes them for those who write clients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests' settings read from the environment; loaded before Django's settings are.
+"""Environment variables for the tests' settings; loaded before Django's settings are.
 
 Redis or Valkey: the server that ``REDIS_URL`` names, else an embedded one. It is emptied by
 every test, so name none that holds anything.

@@ -259,14 +259,14 @@ async def test_disconnecting_what_is_unknown_changes_nothing(world):
 
 
 async def test_a_forgotten_departure_is_told(world):
-    """Where the store lost its memory, a user who left meanwhile still gets an edge."""
+    """A user who left while the store lost its memory still gets an edge."""
     await world.process("p2")
     assert await world.disconnect("p2", "a", "1", grace=0, lost="p1") == 1
     assert await world.sweep("p2") == ["1"]
 
 
 async def test_a_forgotten_departure_of_somebody_present_is_not_told(world):
-    """Who has another connection has not left."""
+    """A user with another connection has not left."""
     await world.process("p2")
     await world.connect("p2", "b", "1")
     assert await world.disconnect("p2", "a", "1", grace=0, lost="p1") == 0
@@ -357,7 +357,7 @@ async def test_restore_after_the_store_forgot_makes_no_edges(world):
 
 
 async def test_restore_after_a_burial_tells_online(world):
-    """Who was told offline is told online again, unless another process has them."""
+    """Users told offline are told online again, unless another process has them."""
     await world.process("p1", "p2")
     await world.connect("p1", "a", "1")
     await world.connect("p1", "b", "2")
@@ -396,7 +396,7 @@ async def test_last_seen_is_kept_for_a_while(world):
 
 
 async def test_edges_carry_when_the_user_was_last_there(world):
-    """What is told with an offline edge is what reading answers."""
+    """An offline edge has the same `last_seen` as reading returns."""
     await world.process("p1", "p2")
     await world.connect("p1", "a", "1")
     await world.connect("p2", "b", "2")
@@ -597,7 +597,7 @@ async def test_the_memory_store_forgets_revocations(moved, clock):
 
 
 async def test_the_memory_store_keeps_last_seen_for_a_while(moved, clock):
-    """What is older than the time to keep it is gone with the next departure."""
+    """Times older than the limit are removed at the next departure."""
     await moved.ask(base.Register("p1", 10**9))
     await moved.connect("p1", "a", "1")
     await moved.disconnect("p1", "a", "1")
