@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 
-__all__ = ["Subscriber"]
+__all__ = ["Subscriber", "Subscriptions"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 

@@ -38,7 +38,7 @@ from ...conf import conf
 from ...redis.commands import Command, Script
 from . import base
 
-__all__ = ["Stale", "decode", "encode"]
+__all__ = ["Form", "Stale", "decode", "encode"]
 
 
 class Stale(NamedTuple):
