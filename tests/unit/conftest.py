@@ -1,7 +1,5 @@
 """Fixtures of the unit tests: no server, no Redis, no database; a clock to move."""
 
-import gc
-
 import pytest
 from channels.layers import channel_layers
 
@@ -49,4 +47,3 @@ def fake_redis():
     """A peer that speaks RESP, scripted by the test."""
     with FakeRedis() as server:
         yield server
-    gc.collect()

@@ -1,5 +1,6 @@
 """The wire format."""
 
+import contextlib
 import json
 import uuid
 from datetime import UTC, datetime
@@ -39,10 +40,8 @@ def test_parse_says_why_not(text, why):
 @given(st.text(max_size=50))
 def test_parse_raises_nothing_else(text):
     """Whatever comes."""
-    try:
+    with contextlib.suppress(protocol.BadMessage):
         assert isinstance(protocol.parse(text), dict)
-    except protocol.BadMessage as error:
-        assert str(error)
 
 
 def test_ids(settings):
@@ -91,7 +90,8 @@ def test_data_is_the_value_itself(value):
 
 def test_what_django_encodes():
     """Dates, decimals, UUIDs, lazy strings; text as it is, not escaped."""
-    value = {"at": datetime(2026, 1, 2, tzinfo=UTC), "sum": Decimal("1.50"), "hi": gettext_lazy("ü")}
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    value = {"at": moment, "sum": Decimal("1.50"), "hi": gettext_lazy("ü")}
     text = protocol.data_frame(value)
     assert json.loads(text)["data"] == {"at": "2026-01-02T00:00:00Z", "sum": "1.50", "hi": "ü"}
     assert "ü" in text
@@ -137,7 +137,7 @@ def test_what_json_cannot_hold_is_named(data, message):
 
 def test_a_model_instance_comes_with_advice(make_user):
     """Its serializer knows what may be shown."""
-    with pytest.raises(TypeError, match="is of type User, which JSON can't hold. Publish what"):
+    with pytest.raises(TypeError, match=r"is of type User, which JSON can't hold\. Publish what"):
         protocol.data_frame([make_user(1)])
 
 

@@ -29,7 +29,7 @@ def host(fake_redis):
 @pytest.fixture
 def hasty(fake_redis):
     """The same, with very little patience."""
-    host = Host({"address": fake_redis.url, "socket_timeout": 0.05})
+    host = Host({"address": fake_redis.url, "socket_timeout": 0.2})
     yield host
     host.blocking_pool.disconnect()
 
@@ -132,7 +132,7 @@ def test_a_replica_is_left(host, fake_redis):
 @pytest.fixture
 def idle(monkeypatch):
     """Let every connection count as idle for long."""
-    monkeypatch.setattr(blocking, "IDLE_SECONDS", -1)
+    monkeypatch.setattr(blocking, "IDLE_SECONDS", 0)
 
 
 def test_an_idle_connection_is_pinged(host, fake_redis, idle):
