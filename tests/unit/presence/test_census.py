@@ -66,9 +66,7 @@ async def test_more_than_a_batch(lease, told, store, monkeypatch):
     """The census is taken again until all are told."""
     monkeypatch.setattr(census, "_BATCH", 2)
     keys = list("12345")
-    store.ask(
-        Disconnect(lease.name, 0, 10**12, "forgotten", [(f"c{key}", key) for key in keys])
-    )
+    store.ask(Disconnect(lease.name, 0, 10**12, "forgotten", [(f"c{key}", key) for key in keys]))
     await take(lease, told)
     assert sorted(names(told)) == [(key, False) for key in keys]
 
@@ -95,9 +93,7 @@ async def test_an_unsettled_process_buries_nobody(store, told, clock, settings):
 
 
 @pytest.mark.parametrize("may", [True, False])
-async def test_what_the_process_was_before_is_buried_once_it_is_restored(
-    store, told, clock, may
-):
+async def test_what_the_process_was_before_is_buried_once_it_is_restored(store, told, clock, may):
     """Its records would be told offline before."""
     lease = Lease(clock)
     await lease.take()

@@ -71,7 +71,9 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12])
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12]
+)
 def test_twins_answer_the_same(online, name, arguments, answer):
     """Sync and async, one question each."""
     assert getattr(presence, name)(*arguments) == answer
@@ -80,7 +82,9 @@ def test_twins_answer_the_same(online, name, arguments, answer):
     assert len(online.kinds()) == 1
 
 
-@pytest.mark.parametrize(("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12])
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12]
+)
 async def test_blocking_calls_on_a_loop_name_their_twin(store, name, arguments, answer):
     """As Django's ORM does."""
     twin = "astatuses" if name == "last_seen" else f"a{name}"
@@ -183,7 +187,9 @@ OFFLINE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12])
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12]
+)
 def test_a_store_that_is_away_shows_everybody_offline(away, name, arguments, answer, caplog, clock):
     """Asked once a second, logged once; right again when it is back."""
     twins = [getattr(presence, name), getattr(presence, f"a{name}")]
@@ -204,7 +210,9 @@ def test_a_store_that_is_away_shows_everybody_offline(away, name, arguments, ans
     assert caplog.text.count("The presence store is back") == 1
 
 
-@pytest.mark.parametrize(("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12])
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"), ANSWERS, ids=lambda value: f"{value}"[:12]
+)
 def test_a_project_may_choose_an_error(away, settings, name, arguments, answer):
     """At once, for the second after the first."""
     settings.BAZIS_WS_PRESENCE_ON_ERROR = "raise"

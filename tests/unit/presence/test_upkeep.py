@@ -242,5 +242,3 @@ async def test_changes_left_over_are_announced_again(world, settings):
     world.announcer._confirm = world.confirm
     await world.upkeep.do(Job.ANNOUNCE_AGAIN)
     assert not world.announcer.has_left_over
-
-
