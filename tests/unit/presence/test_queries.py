@@ -155,7 +155,8 @@ class Unsure:
 
 def test_where_a_process_is_dead_counting_looks_closer(online, monkeypatch):
     """At each user's connections."""
-    monkeypatch.setattr(queries, "get_store", lambda store=Unsure(online): store)
+    unsure = Unsure(online)
+    monkeypatch.setattr(queries, "get_store", lambda: unsure)
     assert presence.online_users() == {1}
     assert presence.online_count() == 1
     assert asyncio.run(presence.aonline_users()) == {1}
