@@ -36,7 +36,6 @@ class Keeper:
     ) -> None:
         self._lease = lease
         self._roster = roster
-        self._announcer = announcer
         self._agenda: Agenda[Job] = Agenda(clock)
         self._upkeep = Upkeep(lease, roster, announcer, self._agenda)
         self._task: asyncio.Task[None] | None = None
@@ -129,7 +128,6 @@ class Keeper:
                     self.note_failure(error)
                 except Exception:
                     logger.exception("The presence task failed; it goes on.")
-            await self._announcer.drain()
             if await self.release():
                 return
 

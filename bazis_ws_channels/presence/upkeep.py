@@ -54,7 +54,7 @@ class Upkeep:
     @property
     def is_needed(self) -> bool:
         """Whether there are sessions, departures, graces, or changes to tell."""
-        roster, is_telling = self._roster, self._announcer.has_left_over
+        roster, is_telling = self._roster, self._announcer.is_telling
         return bool(roster or roster.has_departures or roster.grace_runs or is_telling)
 
     def note_failure(self, error: PresenceUnavailable) -> None:

@@ -2,7 +2,10 @@
 
 import pytest
 from channels.layers import channel_layers
+from django.contrib.auth import get_user_model
+from django.db import transaction
 
+from bazis_ws_channels.presence.stores import get_store
 from tests.unit.peers import Clock, FakeRedis
 
 #: One layer in the process, and so presence in the process.
@@ -47,3 +50,40 @@ def fake_redis():
     """A peer that speaks RESP, scripted by the test."""
     with FakeRedis() as server:
         yield server
+
+
+@pytest.fixture
+def people(monkeypatch, make_user):
+    """User 1 and the inactive user 2, without a database; others raise what a database does."""
+    known = {"user1": make_user(1), "user2": make_user(2, is_active=False)}
+    manager = get_user_model()._default_manager
+
+    def get(**lookup):
+        [(field, value)] = lookup.items()
+        assert field in ("username", "pk")
+        if isinstance(value, Exception):
+            raise value
+        try:
+            return known[value]
+        except KeyError:
+            raise get_user_model().DoesNotExist from None
+
+    monkeypatch.setattr(manager, "get", get, raising=False)
+    get_store.cache_clear()
+    yield known
+    get_store.cache_clear()
+
+
+@pytest.fixture
+def commits(monkeypatch):
+    """Let transactions commit when the test says so: ``commits()``; a list of what waits."""
+
+    class Commits(list):
+        def __call__(self):
+            callbacks, self[:] = [callback for callback, _ in self], []
+            for callback in callbacks:
+                callback()
+
+    commits = Commits()
+    monkeypatch.setattr(transaction, "on_commit", lambda f, using=None: commits.append((f, using)))
+    return commits

@@ -1,6 +1,7 @@
 """Publishing, counted where presence can be."""
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
 from bazis_ws_channels import publishing
@@ -68,3 +69,56 @@ def test_sync_code_publishes_and_counts(make_user):
     assert publishing.broadcast(1) is None
     assert publishing.notify([make_user(1)], lambda user: user.pk) == 0
     assert make_user(1).ws_publish(1) == 0
+
+
+def calls(users):
+    """Return each function's call after the commit."""
+    later = {"on_commit": True}
+    return [
+        lambda: publishing.publish(users, 1, **later),
+        lambda: publishing.broadcast(1, **later),
+        lambda: publishing.notify(users, lambda user: 1, **later),
+    ]
+
+
+def test_after_the_commit(make_user, commits):
+    """On the database of the instances, unless told otherwise; nothing is counted."""
+    assert [call() for call in calls([make_user(1)])] == [0, None, 0]
+    publishing.publish([1], 1, on_commit=True, using="other")
+    assert [using for _, using in commits] == ["default", None, "default", "other"]
+    commits()
+
+
+async def test_after_the_commit_of_async_code(alice, commits):
+    """In the thread where its ORM runs."""
+    assert await publishing.apublish([alice], 1, on_commit=True) == 0
+    await publishing.abroadcast(2, on_commit=True)
+    assert await publishing.anotify([alice], lambda user: 3, on_commit=True) == 0
+    await sync_to_async(commits)()
+    assert [await received(alice) for _ in range(3)] == [
+        f'{{"type": "data", "data": {n}}}' for n in (1, 2, 3)
+    ]
+
+
+def test_a_failure_after_the_commit_is_logged(make_user, commits, monkeypatch, caplog):
+    """The write is done."""
+
+    def fails(messages):
+        raise publishing.PublishError("away")
+
+    monkeypatch.setattr(publishing.sending, "send", fails)
+    publishing.publish([1, 2], 1, on_commit=True)
+    commits()
+    assert "Publishing 2 message(s) after the commit failed." in caplog.text
+
+
+def test_nothing_is_sent_unless_everything_is_built(make_user, commits):
+    """An error of `build` is the caller's."""
+
+    def build(user):
+        if user.pk == 2:
+            raise LookupError("of the project")
+
+    with pytest.raises(LookupError):
+        publishing.notify([make_user(1), make_user(2)], build, on_commit=True)
+    assert commits == []

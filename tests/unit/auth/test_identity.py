@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.db import DataError
 
@@ -21,28 +20,6 @@ from bazis_ws_channels.auth.tokens import Claims, issue
 from bazis_ws_channels.exceptions import AuthenticationFailed, TokenError
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Revoked
-
-
-@pytest.fixture
-def people(monkeypatch, make_user):
-    """User 1 and the inactive user 2, without a database; others raise what a database does."""
-    known = {"user1": make_user(1), "user2": make_user(2, is_active=False)}
-    manager = get_user_model()._default_manager
-
-    def get(**lookup):
-        [(field, value)] = lookup.items()
-        assert field in ("username", "pk")
-        if isinstance(value, Exception):
-            raise value
-        try:
-            return known[value]
-        except KeyError:
-            raise get_user_model().DoesNotExist from None
-
-    monkeypatch.setattr(manager, "get", get, raising=False)
-    get_store.cache_clear()
-    yield known
-    get_store.cache_clear()
 
 
 def test_a_token_is_its_users(people):

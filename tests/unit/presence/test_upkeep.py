@@ -11,6 +11,7 @@ from bazis_ws_channels.presence.roster import Roster
 from bazis_ws_channels.presence.stores.base import (
     Census,
     Connect,
+    Edge,
     Register,
     Restore,
     Token,
@@ -81,6 +82,14 @@ async def test_it_is_needed_while_anything_is_to_be_done(world):
     assert world.roster.grace_runs
     assert world.upkeep.is_needed
     world.roster.grace_runs = False
+    assert not world.upkeep.is_needed
+
+
+async def test_it_is_needed_while_changes_are_told(world):
+    """Their noting needs the lease."""
+    world.announcer.tell([Edge("1", 1, True, 0, 0)])
+    assert world.upkeep.is_needed
+    await world.announcer.drain()
     assert not world.upkeep.is_needed
 
 
