@@ -74,6 +74,10 @@ class FakeRedis:
         """Close all connections."""
         self._do(lambda: [writer.transport.abort() for writer in self._writers])
 
+    def refuse(self):
+        """Take no more connections."""
+        self._do(self._server.close)
+
     def send(self, value):
         """Send something that nobody has asked for, over all connections."""
         self._do(lambda: [writer.write(resp(value)) for writer in self._writers])

@@ -20,6 +20,7 @@ from bazis_ws_channels.auth.tokens import Claims, issue
 from bazis_ws_channels.exceptions import AuthenticationFailed, TokenError
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Revoked
+from tests.sessions.forging import sign
 
 
 def test_a_token_is_its_users(people):
@@ -129,3 +130,20 @@ def test_what_may_make_it_void(make_user):
     session = Identity(alice, "1", None, time.monotonic() - 2)
     assert 2_000_000 <= session.token.age_us < 3_000_000
     assert session.issued_us is None
+
+
+async def test_a_key_that_may_have_to_be_waited_for_is_found_in_a_thread(people, settings):
+    """With all the rest."""
+    token = issue(people["user1"])
+    settings.BAZIS_WS_JWT_KEY = lambda kid: settings.SECRET_KEY
+    assert (await aauthenticate(token)).user is people["user1"]
+
+
+async def test_revoking_one_token_from_async_code(people):
+    """Which needs a name to be known by."""
+    token = issue(people["user1"])
+    await auth.arevoke_token(token)
+    assert await get_revoked(people["user1"], token)
+    with pytest.raises(TokenError, match="without jti"):
+        await auth.arevoke_token(sign("user1"))
+    await auth.arevoke_token(issue(people["user2"]))  # who can have no sessions

@@ -215,3 +215,27 @@ async def test_close_before_start_is_nothing(world):
     await world.keeper.close()
     await world.keeper.close()
     assert world.task.cancelled()
+
+
+async def test_a_session_that_comes_while_the_lease_is_given_back(world, store, clock):
+    """The task goes on with it."""
+    await world.connect()
+    world.roster.remove("a")
+    await world.keeper.write_departures()
+    await world.turn()
+    async with world.keeper._registering:
+        clock.move(6)
+        await world.turn()
+        world.roster.add("b", "2", world.watcher)
+    await world.turn()
+    assert not world.task.done()
+    assert world.lease.name
+
+
+async def test_starting_again_while_it_works_is_nothing(world, store):
+    """One task, one lease."""
+    await world.connect()
+    task = world.task
+    await world.keeper.start()
+    assert world.task is task
+    assert store.kinds().count(Register) == 1

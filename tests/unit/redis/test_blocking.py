@@ -154,6 +154,32 @@ def test_an_idle_connection_that_is_dead_is_made_anew(hasty, fake_redis, idle, a
     assert fake_redis.accepted == 2
 
 
+def test_an_idle_connection_that_is_dead_to_a_server_that_takes_no_other(host, fake_redis, idle):
+    """The pool gets the connection back."""
+    exchange({host: [INCR]}, LIMIT)
+    fake_redis.refuse()
+    fake_redis.answer("PING", CUT)
+    assert isinstance(exchange({host: [INCR]}, LIMIT)[host], RedisConnectionError)
+    assert not host.blocking_pool._in_use_connections
+
+
+def test_a_connection_that_breaks_while_it_is_written_to(host, fake_redis, monkeypatch):
+    """Of several hosts only that one has no replies."""
+    exchange({host: [INCR]}, LIMIT)
+    [connection] = host.blocking_pool._available_connections
+
+    def breaks(*args, **kwargs):
+        raise RedisConnectionError("broken pipe")
+
+    monkeypatch.setattr(connection, "send_packed_command", breaks)
+    with FakeRedis() as other_redis:
+        other = Host({"address": other_redis.url})
+        replies = exchange({host: [INCR], other: [INCR]}, LIMIT)
+        assert isinstance(replies[host], RedisConnectionError)
+        assert replies[other] == [b"OK"]
+        other.blocking_pool.disconnect()
+
+
 def test_an_idle_connection_to_a_server_that_is_gone(fake_redis, idle):
     """The pool gets the connection back."""
     host = Host({"address": fake_redis.url})

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bazis_ws_channels.redis.commands import Command, Script
@@ -252,3 +252,10 @@ def test_the_loop_closes_its_connections(fake_redis):
 
     assert asyncio.run(use()) == asyncio.run(use()) == b"OK"
     assert fake_redis.accepted == 2
+
+
+async def test_what_cannot_be_packed_fails_its_own_call(connection, fake_redis):
+    """The next one works."""
+    with pytest.raises(DataError):
+        await connection.call(Command(("SET", "a", object())))
+    assert await connection.call(GET) == b"OK"

@@ -105,3 +105,31 @@ def test_the_process_has_one_store(settings):
     assert isinstance(get_store(), RedisStore)
     settings.BAZIS_WS_MAX_WATCHED = 1  # no matter to the store
     assert get_store() is get_store()
+
+
+def test_burying_in_parts(store, clock):
+    """The process stays until its last record is gone; whoever else is there stays online."""
+    store.ask(base.Register("q", 60_000))
+    for n in range(3):
+        connect(store, "p", f"c{n}", f"{n}")
+    connect(store, "q", "own", "2")
+    clock.move(11)
+    records = store.ask(base.Records("p", "0", 9)).records
+    assert len(records) == 3
+    store.ask(base.Bury("q", "p", records[:1]))
+    assert store.ask(base.Records("p", "0", 9)).records == records[1:]
+    store.ask(base.Bury("q", "p", records[1:]))
+    assert store.ask(base.Census("q", 60_000, 9)).dead == []
+    assert store.ask(base.OnlineKeys()) == (True, ["2"])
+    assert store.ask(base.Bury("q", "p", records)) == []  # again: nothing is left
+    assert store.ask(base.Bury("q", "q", [])) == []  # it lives
+    assert store.ask(base.Records("never", "0", 9)).records == []
+
+
+def test_noting_what_is_not_there(store):
+    """Another number, another process, or nobody."""
+    [edge] = connect(store, "p", "a", "1").edges
+    told = [("1", edge.seq + 1), ("2", edge.seq)]
+    assert store.ask(base.Told("p", told)) == []
+    assert store.ask(base.Told("q", [("1", edge.seq)])) == []
+    assert store.ask(base.Census("p", 10_000, 9, own=True)).edges == [edge]
