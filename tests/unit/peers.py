@@ -133,7 +133,7 @@ class FakeRedis:
         if name == "CLIENT":
             writer.write(resp("OK"))
             return True
-        self.commands.append([part.decode() for part in command])
+        self.commands.append([part.decode(errors="replace") for part in command])
         script = self._script[name]
         reply = script.popleft() if script else _ordinary(name, command)
         if reply is CUT:

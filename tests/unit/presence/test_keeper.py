@@ -225,7 +225,8 @@ async def test_a_session_that_comes_while_the_lease_is_given_back(world, store, 
     await world.turn()
     async with world.keeper._registering:
         clock.move(6)
-        await world.turn()
+        await world.turn()  # offline is told
+        await world.turn()  # nothing is left to do
         world.roster.add("b", "2", world.watcher)
     await world.turn()
     assert not world.task.done()

@@ -29,7 +29,7 @@ def host(fake_redis):
 @pytest.fixture
 def hasty(fake_redis):
     """The same, with very little patience."""
-    host = Host({"address": fake_redis.url, "socket_timeout": 0.2})
+    host = Host({"address": fake_redis.url, "socket_timeout": 0.3})
     yield host
     host.blocking_pool.disconnect()
 
