@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .base import Edge, Token
+from .base import Edge, RevokeBefore, Token
 
 __all__ = ["Changes", "Process", "Processes", "Revocations", "Sessions"]
 
@@ -184,11 +184,12 @@ class Revocations:
         self._users: dict[str, tuple[int, int, int]] = {}
         self._tokens: dict[str, int] = {}
 
-    def revoke_before(self, key: str, moment: int, now: int, ttl_seconds: int) -> None:
+    def revoke_before(self, question: RevokeBefore, moment: int, now: int) -> None:
         """Void all tokens of a user issued before a moment."""
-        latest, _, until = self._users.get(key, (0, 0, 0))
-        until = max(until, now + ttl_seconds * 1_000_000)
-        self._users[key] = (max(moment, latest), now, until)
+        before, at, until = self._users.get(question.key, (0, 0, 0))
+        until = max(until, now + question.ttl_seconds * 1_000_000)
+        at = max(at, moment) if question.cookies else at
+        self._users[question.key] = (max(moment, before), at, until)
 
     def revoke_token(self, jti: str, until: int) -> None:
         """Void one token."""

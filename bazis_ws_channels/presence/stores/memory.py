@@ -201,7 +201,7 @@ class MemoryStore:
         """Answer `RevokeBefore`."""
         now = self._now()
         moment = now if question.before_us is None else question.before_us
-        self._revocations.revoke_before(question.key, moment, now, question.ttl_seconds)
+        self._revocations.revoke_before(question, moment, now)
         return moment
 
     def revoke_token(self, question: base.RevokeToken) -> None:
