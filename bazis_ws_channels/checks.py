@@ -28,6 +28,7 @@ __all__ = [
     "check_presence",
     "check_tokens",
     "check_types",
+    "check_user_field",
     "check_user_model",
 ]
 

@@ -18,7 +18,7 @@ from .commands import ONCE_SECONDS, limits, read, result_key, tail_of
 from .healer import Healer
 from .positions import Entry, Position, Tail
 
-__all__ = ["RedisStreams"]
+__all__ = ["Channels", "RedisStreams"]
 
 
 class Channels(Protocol):

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
@@ -20,6 +21,7 @@ FLOORS = [
         "types", "users",
     },
     {"redis", "servers"},
+    {"history"},
     {"sending"},
     {"presence"},
     {"auth"},
@@ -34,8 +36,10 @@ PRIVATE_NAMES = {
     "_chain", "_clone", "_fetch_all", "_result_cache",  # Django: QuerySet, as its subclasses do
     "_tempDataLen",  # Twisted: what waits in a transport's second buffer
 }  # fmt: skip
+#: A private name in a string; ours on other people's objects begin with "_ws_".
+_NAME = re.compile(r"_(?!ws_|_)\w+")
 #: Documented, underscore or not: of Django's models, and of named tuples.
-DOCUMENTED = {"_default_manager", "_meta", "_replace", "_state"}
+DOCUMENTED = {"_base_manager", "_default_manager", "_meta", "_replace", "_state"}
 
 #: What the contract's modules offer.
 OFFERED = {
@@ -61,7 +65,7 @@ OFFERED = {
     "consumers": ["UserWsConsumer"],
     "middleware": ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"],
     "routing": ["websocket_urlpatterns"],
-    "layers": ["RedisPubSubChannelLayer"],
+    "layers": ["InMemoryChannelLayer", "RedisPubSubChannelLayer"],
     "models": ["UserWsMixin", "UserWsQuerySet"],
     "exceptions": [
         "AuthenticationFailed", "ChannelLayerUnavailable", "MessageTooBig", "PresenceUnavailable",
@@ -70,7 +74,8 @@ OFFERED = {
     "protocol": [
         "CLOSE_AUTH", "CLOSE_BAD_CLIENT", "CLOSE_GOING_DOWN", "CLOSE_SERVER_FAILURE",
         "CLOSE_TOO_BIG", "CLOSE_TOO_MUCH", "PONG", "SUBPROTOCOL", "BadMessage", "data_frame",
-        "error_frame", "json_id", "parse", "presence_frame", "subscribed_frame",
+        "error_frame", "json_id", "missed_frame", "parse", "positioned", "presence_frame",
+        "subscribed_frame",
     ],
 }  # fmt: skip
 
@@ -286,12 +291,8 @@ def touched_private_names():
         for node in nodes(module):
             if isinstance(node, ast.Attribute) and is_private(node.attr):
                 names.add(node.attr)
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
-                "getattr", "hasattr", "setattr",
-            ):  # fmt: skip
-                argument = node.args[1]
-                if isinstance(argument, ast.Constant) and is_private(argument.value):
-                    names.add(argument.value)
+            elif isinstance(node, ast.Constant) and _NAME.fullmatch(str(node.value)):
+                names.add(node.value)  # for getattr, or a look into __dict__
     return names
 
 
@@ -312,8 +313,9 @@ def assigned(module):
     for node in trees()[module].body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if not target.id.startswith("_") and target.id != "logger":
-                    yield target.id, node.value
+                for name in getattr(target, "elts", [target]):
+                    if not name.id.startswith("_") and name.id != "logger":
+                        yield name.id, node.value
 
 
 def is_type(value):

@@ -60,10 +60,11 @@ def test_frames():
     assert json.loads(protocol.error_frame("expired_token", "Token expired")) == {
         "type": "error", "code": "expired_token", "detail": "Token expired",
     }  # fmt: skip
-    assert json.loads(protocol.subscribed_frame(7, 60)) == {
-        "type": "subscribed", "user": 7, "expires_in": 60,
+    assert json.loads(protocol.subscribed_frame(7, 60, {"user": "a"}, True, 3)) == {
+        "type": "subscribed", "user": 7, "expires_in": 60, "position": {"user": "a"},
+        "recovered": True, "replayed": 3,
     }  # fmt: skip
-    assert json.loads(protocol.subscribed_frame(7, None))["expires_in"] is None
+    assert json.loads(protocol.subscribed_frame(7, None, None, None, 0))["expires_in"] is None
     assert json.loads(protocol.presence_frame("x", False, seen)) == {
         "type": "presence", "user": "x", "is_online": False,
         "last_seen": "2026-01-02T03:04:05.000006+00:00",

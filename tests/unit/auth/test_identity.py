@@ -11,9 +11,9 @@ from bazis_ws_channels.auth import tokens
 from bazis_ws_channels.auth.identity import (
     Identity,
     aauthenticate,
+    asession_identity,
     authenticate,
     identify,
-    session_identity,
     user_from_token,
 )
 from bazis_ws_channels.auth.tokens import Claims, issue
@@ -101,23 +101,23 @@ async def get_revoked(user, token):
     return (await get_store().aask(Revoked([("1", identity.token)]))) == [True]
 
 
-def test_a_django_session(make_user):
+async def test_a_django_session(make_user):
     """Of somebody who is signed in and active."""
     alice = make_user(1)
-    identity = session_identity(alice)
+    identity = await asession_identity(alice)
     assert (identity.user, identity.key, identity.claims) == (alice, "1", None)
     for nobody in (None, AnonymousUser(), make_user(2, is_active=False)):
-        assert session_identity(nobody) is None
+        assert await asession_identity(nobody) is None
 
 
-def test_until_when(settings, make_user):
+async def test_until_when(settings, make_user):
     """A token's time, with the leeway; a Django session has none."""
     alice = make_user(1)
     identity = Identity(alice, "1", Claims("user1", 100, 1.5, "t"), 0.0)
     assert identity.expires_at == 100
     settings.BAZIS_WS_JWT_LEEWAY = 5
     assert identity.expires_at == 105
-    assert session_identity(alice).expires_at is None
+    assert (await asession_identity(alice)).expires_at is None
 
 
 def test_what_may_make_it_void(make_user):

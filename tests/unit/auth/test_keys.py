@@ -83,8 +83,8 @@ def test_which_keys_may_have_signed(settings, source, kid, is_found):
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("tests.nowhere.key", "tests.nowhere.key"),
-        (f"{__name__}.nothing", "nothing"),
+        ("tests.nowhere.key", "dotted path"),
+        (f"{__name__}.nothing", "dotted path"),
         (broken, "no such service"),
         ("", "empty"),
         (b"", "empty"),

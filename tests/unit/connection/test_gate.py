@@ -20,13 +20,17 @@ class World:
     """A gate with its line, and what its client was told."""
 
     def __init__(self, socket, tasks, line):
-        self.socket, self.scope, self.started = socket, {}, 0
-        self.gate = Gate(self.scope, tasks, line, self.session_started)
+        self.socket, self.scope, self.started, self.ended = socket, {}, 0, 0
+        self.gate = Gate(self.scope, tasks, line, self.session_started, self.session_ended)
         self.gate.inbox = Inbox(get_channel_layer(), tasks, self.gate.deliver, self.dispatch)
 
     async def session_started(self):
         """Count."""
         self.started += 1
+
+    async def session_ended(self):
+        """Count."""
+        self.ended += 1
 
     async def dispatch(self, event):
         """Nothing else comes."""
@@ -94,8 +98,10 @@ async def test_a_session_opens_and_is_renewed(world, alice):
 async def test_another_user_takes_the_place(world, alice, make_user):
     """Whose messages come from now on."""
     await world.gate.admit(identity(alice))
+    await world.told()
     await world.gate.admit(identity(make_user(2)))
     assert counts("1", "2") == [0, 1]
+    assert world.ended == 1
     world.gate.deliver({"type": "ws.push", "group": "user_ws.1", "text": '"late"'})
     world.gate.deliver({"type": "ws.push", "group": "user_ws.2", "text": '"mine"'})
     assert await world.told() == ["subscribed", "subscribed", "mine"]
@@ -169,11 +175,11 @@ async def test_a_newer_token_on_its_way_in_wins(world, alice):
     await world.gate.admit(identity(alice))
     session, old = world.gate.session, world.gate.session.identity
     async with world.gate.lock:
-        world.gate._expire(session, old)
+        session._expired()
         await asyncio.sleep(0)
         session.identity = identity(alice)
     assert await world.told() == ["subscribed"]
-    world.gate._expire(object(), old)  # a session of before
+    world.gate._end_soon(object(), old, "expired_token", "x", None)  # a session of before
     assert await world.told() == ["subscribed"]
 
 

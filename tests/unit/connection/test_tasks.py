@@ -45,6 +45,19 @@ async def test_a_task_may_end_its_own_connection(tasks):
     await asyncio.wait_for(tasks.spawn(ends()), 5)
 
 
+async def test_a_task_that_never_began_leaves_no_coroutine_behind(tasks):
+    """Python would warn of it."""
+
+    async def never():
+        """Not reached."""
+
+    coroutine = never()
+    tasks.spawn(coroutine)
+    await tasks.cancel()
+    await asyncio.sleep(0)
+    assert coroutine.cr_frame is None
+
+
 async def test_without_tasks_there_is_nothing_to_cancel():
     """Before the guard is there, too."""
     await Tasks().cancel()
