@@ -28,6 +28,8 @@ class Tasks:
         task = asyncio.create_task(self.guard(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never gets to its coroutine.
+        task.add_done_callback(lambda task: coroutine.close())
         return task
 
     async def cancel(self) -> None:
