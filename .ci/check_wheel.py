@@ -17,7 +17,7 @@ NEEDED = [
     "bazis_ws_channels/pytest_plugin.py",
     "bazis_ws_channels/testing/__init__.py",
     "bazis_ws_channels/management/commands/ws_token.py",
-    "bazis_ws_channels/presence/scripts.py",
+    "bazis_ws_channels/presence/stores/lua/connect.lua",
 ]
 UNWANTED = ("tests/", "demo/", "manage.py")
 

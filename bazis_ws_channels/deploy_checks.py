@@ -17,7 +17,13 @@ from django.utils.module_loading import import_string
 from .conf import conf
 from .redis.hosts import Host, presence_host
 
-__all__ = ["ALL_CHECKS"]
+__all__ = [
+    "ALL_CHECKS",
+    "check_cookies",
+    "check_own_tokens",
+    "check_redis_is_not_a_cache",
+    "check_redis_keeps",
+]
 
 #: How every key begins that Django's startproject generates.
 _GENERATED = "django-insecure-"

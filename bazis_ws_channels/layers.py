@@ -199,7 +199,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     def groups_of(self, channel: str) -> list[str]:
         """Return the groups that a channel of this event loop is in."""
         names = self._parts.get().members.groups_of(channel)
-        return [name.removeprefix(self._group_name("")) for name in names]
+        return [name.removeprefix(self.group_name("")) for name in names]
 
     def discard_channel(self, channel: str) -> None:
         """Forget a channel and its memberships at once: its consumer is gone."""

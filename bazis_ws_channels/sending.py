@@ -257,4 +257,6 @@ def failing_as_publish_error(layer: Any) -> Iterator[None]:
     except (RedisError, OSError) as error:
         breaker.failed()
         raise PublishError(f"The channel layer failed. {explain(error)}") from error
+    except Exception as error:  # whatever other layers raise
+        raise PublishError(f"The channel layer failed. {error!r}") from error
     breaker.worked()

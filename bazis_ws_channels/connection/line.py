@@ -8,7 +8,8 @@ import logging
 from .. import protocol
 from ..counters import counts
 from ..protocol import error_frame
-from ..servers.writer import Writer, make_writer
+from ..servers import make_writer
+from ..servers.writer import Writer
 from ..types import Send
 from .tasks import Tasks
 

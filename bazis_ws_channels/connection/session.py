@@ -19,7 +19,7 @@ from ..groups import common_group, key_group
 from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import CLOSE_AUTH, error_frame, json_id, missed_frame, subscribed_frame
+from ..protocol import CLOSE_AUTH, missed_frame, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
 from .replay import Replay, Resumption
@@ -173,18 +173,10 @@ class Session:
             counts.missed += 1
 
     def is_ended_by(self, event: Event) -> bool:
-        """Tell whether a ``ws.end`` event means this session: all of the user's, those of one
-        token (``jti``), or those of tokens issued before a moment (``before``, in us).
-        """
-        if event["group"] != self.group:
-            return False
-        claims, jti, before = self.identity.claims, event.get("jti"), event.get("before")
-        if jti is not None:
-            return claims is not None and claims.jti == jti
-        if before is not None:
-            issued_us = self.identity.issued_us
-            return claims is not None and (issued_us is None or issued_us < before)
-        return True
+        """Tell whether a ``ws.end`` event means this session."""
+        return event["group"] == self.group and self.identity.is_ended_by(
+            event.get("jti"), event.get("before")
+        )
 
     # --- looking again ----------------------------------------------------------------------
 
@@ -216,13 +208,9 @@ class Session:
 
     async def _ask_again(self) -> None:
         try:
-            refused = await self.watches.ask_again(self.user)
+            await self.watches.ask_again(self.user)
         except Exception:
             logger.exception("ws_can_watch() of user %s failed; the watches go on.", self.pk)
-            return
-        if refused:
-            ids = ", ".join(str(json_id(pk)) for pk in refused)
-            self._write(error_frame("forbidden", f"You may no longer watch: {ids}"))
 
     # --- the beginning and the end ----------------------------------------------------------
 

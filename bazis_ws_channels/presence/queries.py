@@ -11,8 +11,6 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, TypeVar
 
-from django.db.models import Model
-
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..redis.breaker import Breaker
@@ -20,7 +18,7 @@ from ..redis.commands import Command
 from ..redis.hosts import Host
 from ..sending import refuse_on_loop
 from ..times import datetime_of
-from ..users import in_namespace, key_of, pk_from_key, pks_of
+from ..users import in_namespace, key_of, pk_from_key, pks_of, several
 from .stores import get_store
 from .stores.base import Counts, OnlineCount, OnlineKeys, Question, Seen, Statuses, Store
 from .stores.encoding import Stale
@@ -233,7 +231,7 @@ def prefetch(users: Iterable[Any]) -> None:
     Their `is_online` and `last_seen` then answer what was true at this moment, without asking
     again, as prefetched relations do.
     """
-    users = list(users)
+    users = several(users)
     known = statuses(users)
     for user in users:
         user._ws_status = known.get(user.pk, Status())
@@ -284,9 +282,7 @@ async def acount_quietly(pks: Sequence[Any]) -> int:
 
 
 def _saved(users: Iterable[Any]) -> list[Any]:
-    if not isinstance(users, Model | str | bytes):  # which `pks_of` refuses
-        users = [user for user in users if getattr(user, "pk", user) is not None]
-    return pks_of(users)
+    return pks_of([user for user in several(users) if getattr(user, "pk", user) is not None])
 
 
 def _sliced(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -21,7 +21,7 @@ from ..loops import LoopLocal
 from .commands import Command, repeated, was_demoted
 from .hosts import Host
 
-__all__ = ["Connection", "connection_to"]
+__all__ = ["IDLE_SECONDS", "Connection", "connection_to"]
 
 #: Commands written together, so that the time limit is one of a round, however many wait.
 _ROUND = 500

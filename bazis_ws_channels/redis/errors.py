@@ -1,4 +1,4 @@
-"""Redis's errors in plain English."""
+"""Explanations of Redis's errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["explain"]
 
 
 def explain(error: BaseException) -> str:
-    """Say what is wrong with Redis, for whoever reads the log: out of reach, or in the way."""
+    """Return what is wrong with Redis, and what to do, for readers of the log."""
     what = f"{type(error).__name__}: {error}"
     if isinstance(error, OutOfMemoryError):
         return f"Redis is out of memory (raise maxmemory): {what}"

@@ -16,7 +16,7 @@ from ..counters import counts
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 
-__all__ = ["Subscriber"]
+__all__ = ["Subscriber", "Subscriptions"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
@@ -154,7 +154,7 @@ class Subscriber:
         """Subscribe to a channel, or to a pattern that ends in "*", and wait until Redis says so.
 
         Raises:
-            ChannelLayerUnavailable: it did not in time.
+            ChannelLayerUnavailable: it did not in time, or the channel was given up meanwhile.
         """
         if self._subscriptions.is_confirmed(channel):
             return
@@ -168,6 +168,11 @@ class Subscriber:
                 await asyncio.shield(waiter)
         except TimeoutError:
             raise ChannelLayerUnavailable("Redis did not confirm a subscription in time.") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if waiter.cancelled() and task is not None and not task.cancelling():
+                raise ChannelLayerUnavailable("The subscription was given up.") from None
+            raise
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe soon; waits for nothing."""

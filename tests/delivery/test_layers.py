@@ -1,4 +1,4 @@
-"""What our channel layer mends: each fault is shown in channels-redis's own first."""
+"""Faults that our channel layer mends; each is first shown in channels-redis's own layer."""
 
 import asyncio
 import random
@@ -106,7 +106,7 @@ async def test_the_original_says_subscribed_before_redis_does(valkey, make_layer
 
 
 async def test_group_add_returns_once_redis_has_confirmed(valkey, make_layer):
-    """What is published after it arrives."""
+    """Messages published after it arrive."""
     with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url)
         channel = await member(layer, "warm")
@@ -183,7 +183,7 @@ async def test_a_poison_message_ends_nobody(valkey, make_layer, layer_class, die
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", b"\x93\x01\x02\x03"])
 async def test_rubbish_in_a_group_is_dropped(valkey, make_layer, data):
-    """Whoever shares the Redis may publish anything."""
+    """Other users of the Redis may publish anything."""
     layer = make_layer(valkey.url)
     channel = await member(layer, "g")
     await sync_to_async(valkey.client.publish)(GROUP, data)
@@ -243,7 +243,7 @@ async def test_a_recipient_that_changes_a_message_changes_its_own(valkey, make_l
 
 @pytest.mark.parametrize(("layer_class", "count"), [(Original, 2), (Ours, 100)])
 async def test_publishing_calls_share_a_round_trip(valkey, make_layer, layer_class, count):
-    """What comes while one is under way goes together; the original sends one by one."""
+    """Calls during a round trip share the next one; the original sends one by one."""
     with Proxy(valkey.url) as proxy:
         layer = make_layer(proxy.url, layer_class=layer_class)
         await layer.group_send("g", {"type": "warm"})

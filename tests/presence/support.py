@@ -1,4 +1,4 @@
-"""What the presence tests share: quick settings, the edges told, what Redis holds."""
+"""Tools of the presence tests: quick settings, the edges told, the content of Redis."""
 
 from asgiref.sync import sync_to_async
 

@@ -283,10 +283,11 @@ def test_wrong_lifespan(seconds):
 
 
 def test_in_settings(provider, tmp_path):
-    """It can be written in a settings module, as the README does."""
-    from tests.test_quickstart import SNIPPETS
+    """It can be written in a settings module, as docs/tokens.md does."""
+    from tests.test_docs import snippets
 
-    source = SNIPPETS["jwks"].replace("https://id.example.com/.well-known/jwks.json", provider.url)
+    url = "https://id.example.com/.well-known/jwks.json"
+    source = snippets("tokens.md")["jwks"].replace(url, provider.url)
     (tmp_path / "their_settings.py").write_text(f"from tests.settings import *\n{source}")
     code = (
         "import django; django.setup()\n"

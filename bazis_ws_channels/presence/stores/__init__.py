@@ -24,7 +24,7 @@ _stand_ins: list[Store] = []
 
 
 def get_store() -> Store:
-    """Return this process's store: Redis where the settings name one, else in-process."""
+    """Return this process's store: in Redis if the settings name one, otherwise in memory."""
     return _stand_ins[-1] if _stand_ins else _own_store()
 
 

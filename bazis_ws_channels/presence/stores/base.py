@@ -27,6 +27,7 @@ __all__ = [
     "ProcessState",
     "Processes",
     "Question",
+    "Record",
     "Records",
     "RecordsReply",
     "Register",

@@ -1,0 +1,71 @@
+"""Reading the ends of streams, wherever they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..exceptions import ChannelLayerUnavailable
+from ..redis.connection import connection_to
+from ..redis.errors import explain
+from ..redis.hosts import Host
+from .commands import read, tail_of
+from .positions import Position, Tail
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Asks the Redis servers of streams.
+
+    Args:
+        host_of: returns the Redis server of a channel.
+    """
+
+    def __init__(self, host_of: Callable[[str], Host]) -> None:
+        self._host_of = host_of
+
+    async def read(
+        self, channels: Sequence[str], since: Sequence[Position | None]
+    ) -> Sequence[Tail]:
+        """Return the ends of streams, in one round trip to each server.
+
+        Raises:
+            ChannelLayerUnavailable: Redis is out of reach.
+        """
+        tails: list[Tail] = []
+        for answer in await self.answers(channels, since):
+            if not isinstance(answer, Tail):
+                raise ChannelLayerUnavailable(explain(answer)) from answer
+            tails.append(answer)
+        return tails
+
+    async def answers(
+        self, channels: Sequence[str], since: Sequence[Position | None]
+    ) -> list[Tail | RedisError | OSError]:
+        """Return the ends of streams, or why one can't be read: a round trip to each server."""
+        shards: dict[Host, list[int]] = {}
+        for number, channel in enumerate(channels):
+            shards.setdefault(self._host_of(channel), []).append(number)
+        commands = {
+            host: [read(channels[number], since[number]) for number in numbers]
+            for host, numbers in shards.items()
+        }
+        replies = await asyncio.gather(
+            *(connection_to(host).exchange(each) for host, each in commands.items()),
+            return_exceptions=True,
+        )
+        answers: dict[int, Tail | RedisError | OSError] = {}
+        for numbers, reply in zip(shards.values(), replies, strict=True):
+            if isinstance(reply, BaseException) and not isinstance(reply, RedisError | OSError):
+                raise reply
+            each = [reply] * len(numbers) if isinstance(reply, BaseException) else reply
+            answers |= zip(numbers, map(_answer, each), strict=True)
+        return [answers[number] for number in range(len(channels))]
+
+
+def _answer(reply: Any) -> Tail | RedisError | OSError:
+    return reply if isinstance(reply, RedisError | OSError) else tail_of(reply)
