@@ -100,6 +100,12 @@ class Connection:
         _fail(self._take_all(), RedisError("The connection was closed."))
         await self._hang_up()
 
+    async def rest(self) -> None:
+        """Close the connection unless a call is under way; the next call opens it again."""
+        is_waiting = self._wakeup is not None and not self._wakeup.done()
+        if not self._waiting and (self._task is None or self._task.done() or is_waiting):
+            await self.close()
+
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:

@@ -10,7 +10,7 @@ Nothing in here imports Django: `tests.environment` uses it before there are set
 | a WebSocket client that reads JSON, async or sync | `clients` |
 | a bare socket for frames that no client library would send | `raw` |
 | a management command, a page over HTTP | `commands` |
-| wait for a condition | `waiting` |
+| wait for a condition; move an event loop's clock | `waiting` |
 """
 
 from tests.kit.clients import Client, SyncClient
@@ -20,7 +20,7 @@ from tests.kit.proxy import DOWN, UP, Proxy
 from tests.kit.raw import RawSocket
 from tests.kit.redis import Redis, channel_layers
 from tests.kit.servers import CeleryWorker, Daphne, Gunicorn, Uvicorn
-from tests.kit.waiting import PATIENCE_SECONDS, until, wait_until
+from tests.kit.waiting import PATIENCE_SECONDS, move_clock, until, wait_until
 
 __all__ = [
     "DOWN",
@@ -40,6 +40,7 @@ __all__ = [
     "channel_layers",
     "fetch",
     "manage",
+    "move_clock",
     "until",
     "wait_until",
 ]
