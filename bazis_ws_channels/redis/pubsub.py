@@ -19,8 +19,9 @@ __all__ = ["Subscriber"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Seconds without a word from Redis before it is pinged, and then given up.
-_PING_SECONDS = 20.0
+#: Seconds without a word from Redis before it is pinged, and then for its answer.
+_PING_SECONDS = 15.0
+_PONG_SECONDS = 5.0
 #: Seconds to wait for a connection, and for a subscription to be confirmed.
 _TIMEOUT_SECONDS = 3.0
 #: Deliveries after which the event loop gets a turn, however much Redis has sent.
@@ -55,6 +56,7 @@ class Subscriber:
         self._writes: set[asyncio.Future[None]] = set()
         self._patterns: set[str] = set()
         self._unanswered_patterns = 0
+        self._heard_at = 0.0
         self._was_lost = False
         self._failures = 0
         self._last_error: Exception | None = None
@@ -78,8 +80,13 @@ class Subscriber:
         if is_new:
             self._command("SUBSCRIBE", channel)
         self._start()
+        asked_at, link = asyncio.get_running_loop().time(), self._link
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
+                done, _ = await asyncio.wait({waiter}, timeout=_TIMEOUT_SECONDS / 2)
+                if not done and link is not None and self._link is link:
+                    if self._heard_at < asked_at:
+                        self.reconnect()  # a balancer has forgotten the link, it seems
                 await asyncio.shield(waiter)
         except TimeoutError:
             why = f" {explain(self._last_error)}" if self._last_error else ""
@@ -181,10 +188,13 @@ class Subscriber:
             self._link, self._last_error = link, None
             self._subscribe_to_all()
             await self._read_all(link)
-        finally:
+        except GeneratorExit:
+            raise  # the event loop was closed under it: nothing can be awaited any more
+        except BaseException:
             if self._link is link:
                 self._link = None
             await link.disconnect(nowait=True)
+            raise
 
     def _subscribe_to_all(self) -> None:
         for pattern in self._patterns:  # before the others, so that a refusal is known for one
@@ -195,29 +205,29 @@ class Subscriber:
             self._became_ready()
 
     async def _read_all(self, link: Any) -> None:
-        loop, budget = asyncio.get_running_loop(), _DELIVERIES_A_TURN
-        last_heard = loop.time()
+        loop, budget, is_pinged = asyncio.get_running_loop(), _DELIVERIES_A_TURN, False
         while True:
-            reply = await self._read(link)
+            reply = await self._read(link, _PONG_SECONDS if is_pinged else _PING_SECONDS)
             if reply is not None:
-                last_heard = loop.time()
+                self._heard_at, is_pinged = loop.time(), False
                 budget -= await self._handle(reply)
                 if budget <= 0:
                     # What Redis sent at once is read without waiting: let others run.
                     budget = _DELIVERIES_A_TURN
                     await asyncio.sleep(0)
-            elif loop.time() - last_heard > 2 * _PING_SECONDS:
+            elif is_pinged:
                 raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
             else:
                 # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
+                is_pinged = True
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
                     await link.send_command("PING", check_health=False)
 
-    async def _read(self, link: Any) -> Any:
+    async def _read(self, link: Any, limit_seconds: float) -> Any:
         """Return what Redis says next; None if it says nothing for a while."""
         try:
             return await link.read_response(
-                timeout=_PING_SECONDS, disconnect_on_error=False, push_request=True
+                timeout=limit_seconds, disconnect_on_error=False, push_request=True
             )
         except NoPermissionError as error:
             if not self._unanswered_patterns:
