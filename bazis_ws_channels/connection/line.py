@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from .. import protocol
 from ..protocol import error_frame
@@ -25,13 +26,15 @@ class Line:
     Args:
         send: the server's ASGI `send`.
         tasks: those of the connection.
+        closing: called when the close begins: a server may report the end much later, or never.
 
     Attributes:
         is_closing: whether nothing more goes out.
     """
 
-    def __init__(self, send: Send, tasks: Tasks) -> None:
+    def __init__(self, send: Send, tasks: Tasks, closing: Callable[[], None]) -> None:
         self.is_closing = False
+        self._closing = closing
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
@@ -57,6 +60,7 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
+            self._closing()
             await self._writer.close(code)
 
     async def go_down(self) -> None:

@@ -28,6 +28,7 @@ class Tasks:
         task = asyncio.create_task(self.guard(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: coroutine.close())  # it may be cancelled before it began
         return task
 
     async def cancel(self) -> None:

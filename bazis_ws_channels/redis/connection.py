@@ -8,7 +8,7 @@ measure and time each read and each write, at twice the cost of the command itse
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -52,6 +52,8 @@ class Connection:
         self.host = host
         #: Called when the server turns out to be a replica, which was the primary before.
         self.demotion_listeners: set[Callable[[], None]] = set()
+        #: Called when the server did not answer in time, or took no connection.
+        self.failure_listeners: set[Callable[[], None]] = set()
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pool = host.async_pool()
         self._link: Any = None  # redis-py's connection
@@ -189,6 +191,7 @@ class Connection:
         except BaseException as error:
             await self._hang_up()
             if isinstance(error, TimeoutError):
+                _call(self.failure_listeners)
                 raise RedisTimeoutError(f"Redis did not answer within {limit} s.") from error
             raise
         return replies
@@ -219,6 +222,7 @@ class Connection:
                 await link.connect()
         except BaseException as error:
             await link.disconnect(nowait=True)
+            _call(self.failure_listeners)
             if isinstance(error, TimeoutError):
                 raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
             raise
@@ -234,8 +238,7 @@ class Connection:
     async def _demoted(self) -> None:
         """Connect anew: the name, or Sentinel, may point at another server now."""
         await self._hang_up()
-        for listener in tuple(self.demotion_listeners):
-            listener()
+        _call(self.demotion_listeners)
 
 
 def connection_to(host: Host) -> Connection:
@@ -282,6 +285,11 @@ async def _has_unread(link: Any) -> bool:
     except (RedisError, OSError):
         return True
     return unread
+
+
+def _call(listeners: Iterable[Callable[[], None]]) -> None:
+    for listener in tuple(listeners):
+        listener()
 
 
 def _fail(calls: Sequence[_Call], error: Exception) -> None:

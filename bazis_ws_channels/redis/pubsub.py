@@ -21,7 +21,7 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 
 #: Seconds without a word from Redis before it is pinged, and then for its answer.
 _PING_SECONDS = 15.0
-_PONG_SECONDS = 5.0
+_PONG_SECONDS = 3.0
 #: Seconds to wait for a connection, and for a subscription to be confirmed.
 _TIMEOUT_SECONDS = 3.0
 #: Deliveries after which the event loop gets a turn, however much Redis has sent.
@@ -57,6 +57,7 @@ class Subscriber:
         self._patterns: set[str] = set()
         self._unanswered_patterns = 0
         self._heard_at = 0.0
+        self._is_checking = False
         self._was_lost = False
         self._failures = 0
         self._last_error: Exception | None = None
@@ -108,6 +109,7 @@ class Subscriber:
     def _start(self) -> None:
         if self._listener is None or self._listener.done():
             self._connection.demotion_listeners.add(self.reconnect)
+            self._connection.failure_listeners.add(self.check)
             self._listener = asyncio.create_task(self._listen_forever())
 
     def reconnect(self) -> None:
@@ -117,9 +119,24 @@ class Subscriber:
             self._disconnected()
             self._listener = asyncio.create_task(self._listen_forever())
 
+    def check(self) -> None:
+        """Ping now, and subscribe anew if nothing comes: the server may be gone."""
+        link = self._link
+        if link is not None and not self._is_checking:
+            self._is_checking = True
+            self._command("PING", "")
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PONG_SECONDS, self._checked, link, loop.time())
+
+    def _checked(self, link: Any, asked_at: float) -> None:
+        self._is_checking = False
+        if self._link is link and self._heard_at < asked_at:
+            self.reconnect()
+
     async def close(self) -> None:
         """Close the connection and forget all subscriptions."""
         self._connection.demotion_listeners.discard(self.reconnect)
+        self._connection.failure_listeners.discard(self.check)
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
