@@ -14,6 +14,9 @@ from .tasks import Tasks
 
 __all__ = ["Line"]
 
+#: Seconds for the answer to a close; some servers wait for it for ever.
+_ANSWER_SECONDS = 5.0
+
 logger = logging.getLogger("bazis_ws_channels")
 
 #: How long a server that stops waits for a client to go, and then for the project's hooks.
@@ -26,15 +29,19 @@ class Line:
     Args:
         send: the server's ASGI `send`.
         tasks: those of the connection.
-        closing: called when the close begins: a server may report the end much later, or never.
 
     Attributes:
         is_closing: whether nothing more goes out.
+        on_close: called when the close begins, for a server may report the end much later, or
+            never: whoever sits on the connection leaves.
     """
 
-    def __init__(self, send: Send, tasks: Tasks, closing: Callable[[], None]) -> None:
+    def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
-        self._closing = closing
+        self.on_close: Callable[[], None] = lambda: None
+        self._application = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_unanswered = False
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
@@ -60,8 +67,18 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
-            self._closing()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_ANSWER_SECONDS, self._give_up)
+            self.on_close()
             await self._writer.close(code)
+
+    def has_given_up(self) -> bool:
+        """Tell whether the application was cancelled because nobody answered its close, and by
+        nobody else; take the cancellation back then.
+        """
+        if not self._is_unanswered or self._application is None:
+            return False
+        return self._application.uncancel() == 0
 
     async def go_down(self) -> None:
         """Close with 4503, for the server stops, and return once the client is gone and the
@@ -79,6 +96,8 @@ class Line:
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
         self.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._writer is not None:
             self._writer.abandon()
         self._gone.set()
@@ -86,6 +105,11 @@ class Line:
     def finish(self) -> None:
         """Note that nothing of the connection is left."""
         self._finished.set()
+
+    def _give_up(self) -> None:
+        if self._application is not None:
+            self._is_unanswered = True
+            self._application.cancel()
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -11,6 +15,9 @@ from redis.exceptions import (
 )
 
 __all__ = ["explain"]
+
+#: What a node of a Cluster answers to who takes it for a single server.
+_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 
 def explain(error: BaseException) -> str:
@@ -24,7 +31,9 @@ def explain(error: BaseException) -> str:
         return f"Redis forbids a command or key (see the ACL in docs/deployment.md): {what}"
     if isinstance(error, AuthenticationError):
         return f"Redis refuses the user name or password: {what}"
-    if isinstance(error, ResponseError) and str(error).startswith(("MOVED", "CROSSSLOT", "ASK")):
+    if isinstance(error, MasterDownError):
+        return f"Redis is a replica that has lost its primary: {what}"
+    if isinstance(error, _CLUSTER):
         return f"Redis is a Cluster, and was addressed as a single server: {what}"
     if isinstance(error, ResponseError):
         return f"Redis refused a command: {what}"

@@ -29,7 +29,9 @@ class Sentinels:
         wait_until(lambda: self.servers[1].client.info("replication")["master_link_status"] == "up")
         self.ports = [self._start_sentinel() for _ in range(3)]
         wait_until(lambda: all(self._state(port)["num-slaves"] == 1 for port in self.ports))
-        wait_until(lambda: all(self._state(port)["num-other-sentinels"] == 2 for port in self.ports))
+        wait_until(
+            lambda: all(self._state(port)["num-other-sentinels"] == 2 for port in self.ports)
+        )
 
     def __enter__(self):
         return self

@@ -13,7 +13,7 @@ from bazis_ws_channels.presence.stores.base import Register, Restore
 from bazis_ws_channels.presence.stores.redis import RedisStore
 from bazis_ws_channels.redis.hosts import Host
 from tests.kit import Client, until
-from tests.presence.support import LEASE, PERIOD, QUICK, is_online, keys, open_all, told
+from tests.presence.support import LEASE, PERIOD, is_online, keys, open_all, told
 from tests.project.receivers import EDGES
 
 SLOW_APP = "tests.presence.slow.SlowConfig"
