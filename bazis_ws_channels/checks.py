@@ -188,7 +188,7 @@ def check_cluster(**kwargs: Any) -> list[CheckMessage]:
     replies = exchange({host: [Command(("CLUSTER", "INFO"))] for host in hosts}, 3)
     hint = "Use a single server, with Sentinel where it must not fail; see docs/deployment.md."
     return [
-        Error(f"{host.label} is a node of a Redis Cluster.", hint=hint, id="bazis_ws.E050")
+        Error(f"{host.label} is a node of a Redis Cluster.", hint=hint, id="bazis_ws.E041")
         for host in hosts
         if isinstance(answer := replies[host], list) and isinstance(answer[0], bytes)
     ]

@@ -24,28 +24,30 @@ class PlainDaphne(Daphne):
         return Client(self.ws, token)
 
 
-class TlsDaphne(PlainDaphne):
-    """daphne over TLS, with a certificate of its own."""
-
-    ready = re.compile(r"Listening on TCP address [\d.]+:(?P<port>\d+)")
+class _WithFolder(PlainDaphne):
+    """daphne that needs files."""
 
     def command(self):
         """Return the command line."""
         self._directory = tempfile.TemporaryDirectory()
-        folder = Path(self._directory.name)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-            + [
-                "-subj",
-                "/CN=localhost",
-                "-keyout",
-                folder / "key.pem",
-                "-out",
-                folder / "cert.pem",
-            ],
-            check=True,
-            capture_output=True,
-        )
+        return self.command_with(Path(self._directory.name))
+
+    def stop(self):
+        """End the process, and remove the files."""
+        super().stop()
+        self._directory.cleanup()
+
+
+class TlsDaphne(_WithFolder):
+    """daphne over TLS, with a certificate of its own."""
+
+    ready = re.compile(r"Listening on TCP address [\d.]+:(?P<port>\d+)")
+
+    def command_with(self, folder):
+        """Return the command line."""
+        request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
+        files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+        subprocess.run([*request, *files], check=True, capture_output=True)
         keys = f"privateKey={folder}/key.pem:certKey={folder}/cert.pem"
         return self.python("daphne", "-e", f"ssl:0:interface=127.0.0.1:{keys}", APPLICATION)
 
@@ -56,15 +58,14 @@ class TlsDaphne(PlainDaphne):
         return Client(self.ws.replace("ws:", "wss:"), token, ssl=context)
 
 
-class UnixDaphne(PlainDaphne):
+class UnixDaphne(_WithFolder):
     """daphne on a unix socket, as behind nginx."""
 
     ready = re.compile("Listening on endpoint|Listening on.*unix|Configuring endpoint unix")
 
-    def command(self):
+    def command_with(self, folder):
         """Return the command line."""
-        self._directory = tempfile.TemporaryDirectory()
-        self.path = f"{self._directory.name}/daphne.sock"
+        self.path = f"{folder}/daphne.sock"
         return self.python("daphne", "-u", self.path, APPLICATION)
 
     def client(self, token=None):
