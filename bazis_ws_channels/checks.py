@@ -18,11 +18,9 @@ from django.utils.module_loading import import_string
 
 from .auth import keys
 from .conf import Settings, conf
-from .redis.blocking import exchange
-from .redis.commands import Command
-from .redis.hosts import Host, hosts_of, presence_host
+from .redis.hosts import presence_host
 
-__all__ = ["ALL_CHECKS", "DEPLOY_CHECKS"]
+__all__ = ["ALL_CHECKS"]
 
 _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
@@ -180,20 +178,6 @@ def check_presence(**kwargs: Any) -> list[CheckMessage]:
     return [Warning(message, hint=hint, id="bazis_ws.W040")]
 
 
-def check_cluster(**kwargs: Any) -> list[CheckMessage]:
-    """Find a node of a Redis Cluster where a single server is needed. Asks the servers; those
-    that don't answer are passed over.
-    """
-    hosts = list(dict.fromkeys(_hosts()))
-    replies = exchange({host: [Command(("CLUSTER", "INFO"))] for host in hosts}, 3)
-    hint = "Use a single server, with Sentinel where it must not fail; see docs/deployment.md."
-    return [
-        Error(f"{host.label} is a node of a Redis Cluster.", hint=hint, id="bazis_ws.E041")
-        for host in hosts
-        if isinstance(answer := replies[host], list) and isinstance(answer[0], bytes)
-    ]
-
-
 def check_daphne(**kwargs: Any) -> list[CheckMessage]:
     """Find daphne missing from INSTALLED_APPS, or with known vulnerabilities."""
     messages: list[CheckMessage] = []
@@ -236,15 +220,6 @@ def _fits(value: Any, expected: Any) -> bool:
     return isinstance(value, expected)
 
 
-def _hosts() -> Iterator[Host]:
-    host = presence_host()
-    if host is not None:
-        yield host
-    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
-    if layer.get("BACKEND") == _OUR_LAYER:
-        yield from hosts_of(layer.get("CONFIG", {}).get("hosts"))
-
-
 def _static_keys() -> Iterator[Any]:
     """Return the keys that are known without a token."""
     source = keys.key_source()
@@ -273,6 +248,3 @@ ALL_CHECKS = (
     check_presence,
     check_daphne,
 )
-
-#: Those that only ``check --deploy`` makes: they ask servers.
-DEPLOY_CHECKS = (check_cluster,)

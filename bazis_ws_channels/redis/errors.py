@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -37,4 +40,6 @@ def explain(error: BaseException) -> str:
         return f"Redis is a Cluster, and was addressed as a single server: {what}"
     if isinstance(error, ResponseError):
         return f"Redis refused a command: {what}"
+    if os.strerror(errno.EMFILE) in what or os.strerror(errno.ENFILE) in what:
+        return f"This process may open no more files (raise its limit, ulimit -n): {what}"
     return f"Redis is out of reach: {what}"

@@ -44,11 +44,9 @@ class BinaryRedis:
                 files = ["--tls-cert-file", tls / "cert.pem", "--tls-key-file", tls / "key.pem"]
                 ports = ["--port", "0", "--tls-port", str(self.port), *files]
                 ports += ["--tls-ca-cert-file", tls / "cert.pem", "--tls-auth-clients", "no"]
-            self._process = subprocess.Popen(
-                [path, *ports, "--bind", "127.0.0.1", "--save", "", "--dir", self.folder]
-                + ["--unixsocket", self.socket, *options],
-                stdout=subprocess.DEVNULL,
-            )
+            place = ["--bind", "127.0.0.1", "--dir", self.folder, "--unixsocket", self.socket]
+            command = [path, *ports, *place, "--save", "", *options]
+            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             if wait_until(self._state) == "answers":
                 return
         raise AssertionError("no port for a server")

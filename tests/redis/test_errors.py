@@ -94,11 +94,11 @@ def presence_of_many(user):
 def test_the_deploy_check_finds_a_cluster(cluster, use, valkey):
     """An error, for presence can't work; a single server is fine, one that is away passed over."""
     use(cluster.nodes[0].url)
-    assert "bazis_ws.E041" in {message.id for message in run_checks(include_deployment_checks=True)}
+    assert "bazis_ws.E043" in {message.id for message in run_checks(include_deployment_checks=True)}
     for server in (valkey.url, "redis://127.0.0.1:1"):
         use(server)
         ids = {message.id for message in run_checks(include_deployment_checks=True)}
-        assert "bazis_ws.E041" not in ids
+        assert "bazis_ws.E043" not in ids
     use(cluster.nodes[0].url)
     call_command("check")  # which asks nobody
 

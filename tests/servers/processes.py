@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.kit import Client, Daphne, Server, Uvicorn
+from tests.kit import Client, Daphne, Server, Uvicorn, wait_until
 from tests.kit.redis import PORTS
 
 APPLICATION = "tests.servers.asgi:application"
@@ -67,6 +67,11 @@ class UnixDaphne(_WithFolder):
         """Return the command line."""
         self.path = f"{folder}/daphne.sock"
         return self.python("daphne", "-u", self.path, APPLICATION)
+
+    def wait_until_ready(self):
+        """Wait until the socket is there."""
+        super().wait_until_ready()
+        wait_until(Path(self.path).exists)
 
     def client(self, token=None):
         """Return a client on that socket."""
