@@ -85,9 +85,9 @@ class Subscriber:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 done, _ = await asyncio.wait({waiter}, timeout=_TIMEOUT_SECONDS / 2)
-                if not done and link is not None and self._link is link:
-                    if self._heard_at < asked_at:
-                        self.reconnect()  # a balancer has forgotten the link, it seems
+                is_silent = not done and self._heard_at < asked_at
+                if is_silent and link is not None and self._link is link:
+                    self.reconnect()  # a balancer has forgotten the link, it seems
                 await asyncio.shield(waiter)
         except TimeoutError:
             why = f" {explain(self._last_error)}" if self._last_error else ""

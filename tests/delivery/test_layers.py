@@ -103,7 +103,7 @@ async def test_a_receive_that_timed_out_has_left_no_group(valkey, make_layer):
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(layer.receive(channel), 0.01)
-            move_clock(6)
+            move_clock(4)
         await layer.group_send("g", {"type": "x", "n": number})
         assert await receive(layer, channel) == {"type": "x", "n": number}
 

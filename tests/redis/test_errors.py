@@ -44,8 +44,8 @@ def test_an_acl(valkey, use, alice):
     """Names the command that it forbids, and where to read which are needed."""
     use(valkey.url)
     valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-publish")
-    refused(alice, "forbids a command or key .*docs/deployment.md.*evalsha")
-    with pytest.raises(PublishError, match="forbids a command or key .*publish"):
+    refused(alice, r"forbids a command or key .*docs/deployment.md.*evalsha")
+    with pytest.raises(PublishError, match=r"forbids a command or key .*publish"):
         publish([alice], "x")
 
 

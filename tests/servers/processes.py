@@ -45,7 +45,7 @@ class TlsDaphne(_WithFolder):
 
     def command_with(self, folder):
         """Return the command line."""
-        request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split()
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
         files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
         subprocess.run([*request, *files], check=True, capture_output=True)
         keys = f"privateKey={folder}/key.pem:certKey={folder}/cert.pem"

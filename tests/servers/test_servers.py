@@ -1,4 +1,4 @@
-"""The table of docs/deployment.md: each row is a server, each column a test."""
+"""The table of docs/deployment.md: each row is a test, each column a server."""
 
 import time
 
@@ -9,12 +9,16 @@ from bazis_ws_channels import presence
 from bazis_ws_channels.publishing import apublish
 from tests.kit import until
 from tests.presence.support import QUICK
-from tests.servers.processes import SERVERS, Granian
+from tests.servers.processes import SERVERS, Granian, UvicornWebsockets
 
-pytestmark = pytest.mark.servers
+#: All but one are a target of their own.
+PARAMS = [
+    pytest.param(each, marks=[] if each is UvicornWebsockets else pytest.mark.servers)
+    for each in SERVERS
+]
 
 
-@pytest.fixture(params=SERVERS, ids=lambda server: server.__name__)
+@pytest.fixture(params=PARAMS, ids=lambda server: server.__name__)
 async def server(request, daphne):
     """A process of each server."""
     start = sync_to_async(daphne)
