@@ -22,6 +22,7 @@ from .redis.hosts import presence_host
 
 __all__ = [
     "ALL_CHECKS",
+    "check_application",
     "check_channel_layer",
     "check_daphne",
     "check_names",

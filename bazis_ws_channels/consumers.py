@@ -92,8 +92,9 @@ class UserWsConsumer(Outgoing):
             await self.connect()
             code = await self._serve(receive)
         except asyncio.CancelledError:
-            await self._line.close(protocol.CLOSE_GOING_DOWN)
-            raise
+            if not self._line.has_given_up():
+                await self._line.close(protocol.CLOSE_GOING_DOWN)
+                raise
         finally:
             self._note_end(code)
             await self._clean_up()

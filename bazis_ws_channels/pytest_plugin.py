@@ -16,6 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from .testing import Outbox
 
+__all__ = ["pytest_addoption", "pytest_configure", "ws_online", "ws_outbox"]
+
 _MARKER = "ws_not_isolated"
 _INI = "bazis_ws_isolate"
 

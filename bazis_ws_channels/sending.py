@@ -49,7 +49,7 @@ __all__ = [
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
-_ROUND = 1000
+_ROUND = 500
 
 #: Called with all that is published, a user's primary key (None for everybody) and the message:
 #: by the test kit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -23,8 +22,6 @@ from .session import Session
 from .tasks import Tasks
 
 __all__ = ["Gate"]
-
-logger = logging.getLogger("bazis_ws_channels")
 
 #: How long a cancelled `session_started` may take to end.
 _CANCEL_SECONDS = 5.0
@@ -65,6 +62,7 @@ class Gate:
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        line.on_close = self._leave_soon
 
     @property
     def is_live(self) -> bool:
@@ -74,8 +72,7 @@ class Gate:
     @property
     def names(self) -> dict[str, Any]:
         """What names the connection in the log; empty without a session."""
-        session = self.session
-        return {"user": session.pk, "session": session.id} if session else {}
+        return {"user": each.pk, "session": each.id} if (each := self.session) else {}
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -136,8 +133,7 @@ class Gate:
 
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
-        session = self.session
-        if session is None:
+        if (session := self.session) is None:
             return
         if event["type"] == "ws.presence":
             session.watches.changed(event)
@@ -170,7 +166,7 @@ class Gate:
                 current_tracker().note_failure(error)  # which asks again when the store is back
 
     async def close(self) -> None:
-        """Leave: the connection is gone."""
+        """Leave: the connection is gone, or about to go."""
         self._stop_timer()
         async with self.lock:
             await self._leave()
@@ -186,6 +182,9 @@ class Gate:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
 
+    def _leave_soon(self) -> None:
+        self._tasks.spawn(self.close())
+
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
         session, starting, self._starting = self.session, self._starting, None
@@ -193,20 +192,16 @@ class Gate:
             return
         try:
             try:
-                if starting is not None and starting is not asyncio.current_task():
-                    starting.cancel()
-                    await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
+                await _cancel(starting)
             finally:
-                # Also where the connection's end cancels this: nobody else closes the session.
-                await session.close()
+                await session.close()  # also where the connection's end cancels this
             await self.inbox.leave_groups()
         finally:
             try:
                 if starting is not None:
                     await self._ended()
             except Exception:
-                guard = self._tasks.guard
-                logger.exception("session_ended() failed (%s)", guard.label(), extra=guard.names())
+                self._tasks.guard.log_exception("session_ended() failed")
             finally:
                 self.session = None
 
@@ -232,3 +227,10 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task, unless it is the running one, and wait for its end, but not for ever."""
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)

@@ -52,8 +52,12 @@ class Guard:
             logger.error("%s (%s)", error, self.label(), extra=self.names())
             await self.fail_internally()
         except Exception:
-            logger.exception("A connection failed (%s)", self.label(), extra=self.names())
+            self.log_exception("A connection failed")
             await self.fail_internally()
+
+    def log_exception(self, what: str) -> None:
+        """Log the exception that is being handled, with what names the connection."""
+        logger.exception("%s (%s)", what, self.label(), extra=self.names())
 
     async def fail_internally(self) -> None:
         """Say that the server failed, and close."""

@@ -14,7 +14,7 @@ from .base import Store
 from .memory import MemoryStore
 from .redis import RedisStore
 
-__all__ = ["get_store", "use_store"]
+__all__ = ["forget_store", "get_store", "use_store"]
 
 _SETTINGS = {"CHANNEL_LAYERS", "BAZIS_WS_REDIS_URL", "BAZIS_WS_REDIS_TIMEOUT"}
 
@@ -38,6 +38,11 @@ def use_store(store: Store) -> Iterator[None]:
         _stand_ins.remove(store)
 
 
+def forget_store() -> None:
+    """Let the next `get_store` make a store anew: the settings have changed."""
+    _own_store.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _own_store() -> Store:
     host = presence_host()
@@ -46,7 +51,7 @@ def _own_store() -> Store:
 
 def _forget_store(*, setting: str, **kwargs: Any) -> None:
     if setting in _SETTINGS:
-        _own_store.cache_clear()
+        forget_store()
 
 
 setting_changed.connect(_forget_store, dispatch_uid="bazis_ws_channels.presence_store")
