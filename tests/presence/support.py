@@ -36,7 +36,8 @@ def times_logged(servers, text):
 
 def keys(redis):
     """Return the keys that presence holds, but for those that last."""
-    return set(redis.keys("*")) - LASTING
+    streams = set(redis.keys("user_ws.{*}.*"))  # of messages, which outlive sessions
+    return set(redis.keys("*")) - LASTING - streams
 
 
 def sha_of(question):
