@@ -104,7 +104,8 @@ class Healer:
         if held is None:
             self.heal()
             held = follower.held
-        if event.get("type") == "ws.end":
+        kind = str(event.get("type"))
+        if kind.startswith("ws.") and kind != "ws.push":
             return await self._hand_out(channel, event, data)  # the end of a session waits for none
         if held is not None and len(held) < _MOST_HELD:
             held.append(Held(entry, event, data))
