@@ -17,6 +17,9 @@ from .positions import Position, Tail
 
 __all__ = ["Reader"]
 
+#: Streams that are read together; each round has a time limit of its own.
+_ROUND = 500
+
 
 class Reader:
     """Asks the Redis servers of streams.
@@ -50,16 +53,20 @@ class Reader:
         shards: dict[Host, list[int]] = {}
         for number, channel in enumerate(channels):
             shards.setdefault(self._host_of(channel), []).append(number)
-        commands = {
-            host: [read(channels[number], since[number]) for number in numbers]
+        rounds = [
+            (host, numbers[start : start + _ROUND])
             for host, numbers in shards.items()
-        }
+            for start in range(0, len(numbers), _ROUND)
+        ]
         replies = await asyncio.gather(
-            *(connection_to(host).exchange(each) for host, each in commands.items()),
+            *(
+                connection_to(host).exchange([read(channels[n], since[n]) for n in numbers])
+                for host, numbers in rounds
+            ),
             return_exceptions=True,
         )
         answers: dict[int, Tail | RedisError | OSError] = {}
-        for numbers, reply in zip(shards.values(), replies, strict=True):
+        for (_, numbers), reply in zip(rounds, replies, strict=True):
             if isinstance(reply, BaseException) and not isinstance(reply, RedisError | OSError):
                 raise reply
             each = [reply] * len(numbers) if isinstance(reply, BaseException) else reply
