@@ -19,7 +19,7 @@ everything in a stream that has been quiet since recovers, however long that is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, NamedTuple
@@ -94,11 +94,19 @@ class Recorder:
         return _script("publish").command(keys, args)
 
 
-def read(channel: str, since: Position | None) -> Command:
-    """Return the command that reads the end of a channel's stream, and what is missing."""
-    args = ("" if since is None else since.offset, new_mark(), _META_SECONDS)
-    keys = _keys(conf.BAZIS_WS_KEY_PREFIX, channel)
-    return _script("read").command(keys, args, is_repeatable=True)
+def read(asked: Iterable[tuple[str, Position | None]]) -> list[Command]:
+    """Return the commands that read the ends of channels' streams, and what is missing there since
+    a position.
+    """
+    prefix, mark, script = conf.BAZIS_WS_KEY_PREFIX, new_mark(), _script("read")
+    return [
+        script.command(
+            _keys(prefix, channel),
+            ("" if since is None else since.offset, mark, _META_SECONDS),
+            is_repeatable=True,
+        )
+        for channel, since in asked
+    ]
 
 
 def tail_of(reply: Any) -> Tail:

@@ -14,7 +14,6 @@ import time
 
 import redis
 
-import tests.environment  # noqa: F401 - before the settings: it starts a Redis
 from tests.benchmarks.drops import prepare
 
 MESSAGE = {"type": "order_shipped", "number": 42, "text": "x" * 60}
