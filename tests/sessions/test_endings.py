@@ -525,8 +525,9 @@ async def test_refreshed_and_saved(slow, alice):
 @pytest.fixture
 def life(redis):
     """What the project's consumer noted of its sessions, in order."""
-    redis.delete("test.life")
-    return lambda: redis.lrange("test.life", 0, -1)
+    redis.set("test.life.wanted", 1)
+    yield lambda: redis.lrange("test.life", 0, -1)
+    redis.delete("test.life.wanted", "test.life")
 
 
 async def test_groups_of_a_session_end_with_it(slow, alice, bob):
