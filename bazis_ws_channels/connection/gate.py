@@ -138,7 +138,7 @@ class Gate:
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
         session = self.session
-        if session is None:
+        if session is None or session.has_ended:
             return
         if event["type"] == "ws.presence":
             session.watches.changed(event)
@@ -195,7 +195,9 @@ class Gate:
         session, starting, self._starting = self.session, self._starting, None
         if session is None:
             return
+        session.stop()
         try:
+            await self.inbox.leave_groups()  # and again, when nothing can join any more
             if starting is not None and starting is not asyncio.current_task():
                 starting.cancel()
                 await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)

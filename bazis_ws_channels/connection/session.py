@@ -50,6 +50,7 @@ class Session:
     Attributes:
         user: as last loaded from the database.
         context: in which the session was opened.
+        has_ended: whether nothing is delivered any more.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Session:
         self.group = key_group(identity.key)
         self.common_group = common_group(namespace_of(identity.key))
         self.is_live = False
+        self.has_ended = False
         self.watches = Watches(layer, channel, write)
         self._watcher = watcher
         self._layer = layer
@@ -123,12 +125,16 @@ class Session:
         self._start(identity, self._replay.renew(since))
         await self._ask_again()
 
-    async def close(self) -> None:
-        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
-        self.is_live = False
+    def stop(self) -> None:
+        """Deliver nothing any more."""
+        self.is_live, self.has_ended = False, True
         current_reauthorizer().discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
+
+    async def close(self) -> None:
+        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
+        self.stop()
         self._replay.close()
         await self.watches.clear()
         await self._layer.group_discard(self.group, self._channel)
