@@ -17,13 +17,14 @@ from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 from jose import ExpiredSignatureError, JOSEError, jwt
+from jose.backends.base import Key
 
 from ..conf import conf
 from ..exceptions import TokenError
 from ..users import pk_of
-from .keys import checked_algorithms, signing_key, verifying_keys
+from .keys import averifying_keys, checked_algorithms, signing_key, verifying_keys
 
-__all__ = ["Claims", "issue", "verify"]
+__all__ = ["Claims", "averify", "issue", "verify"]
 
 #: Year 9999: a later ``exp`` is no date, and never meant as one.
 _LAST_SECOND = 253_402_300_799
@@ -52,20 +53,40 @@ def verify(token: str) -> Claims:
 
     Raises:
         TokenError: ``expired_token`` if only its time has passed, else ``invalid_token``.
+        ServerBusy: the key is unknown, and too many of those have been asked for.
         ImproperlyConfigured: the settings name no usable key or algorithm.
     """
+    kid, algorithms = _signature(token)
+    return _claims(token, verifying_keys(kid, algorithms))
+
+
+@sensitive_variables()
+async def averify(token: str) -> Claims:
+    """Async twin of `verify`."""
+    kid, algorithms = _signature(token)
+    return _claims(token, await averifying_keys(kid, algorithms))
+
+
+@sensitive_variables()
+def _signature(token: str) -> tuple[str | None, list[str]]:
+    """Return a token's key id, and the accepted algorithms, the token's own first."""
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
         raise TokenError("invalid_token", "Invalid token")
     algorithms = checked_algorithms()
     kid, algorithm = _header(token)
     if algorithm not in algorithms:
         raise TokenError("invalid_token", "Invalid token")
-    keys = verifying_keys(kid, [algorithm, *algorithms])
+    return kid, [algorithm, *algorithms]
+
+
+@sensitive_variables()
+def _claims(token: str, keys: list[Key]) -> Claims:
+    """Return the claims of a token that one of the keys has signed."""
     try:
         claims = jwt.decode(
             token,
             keys,  # type: ignore[arg-type]  # the stubs forget that jose takes its own keys
-            algorithms=algorithms,
+            algorithms=checked_algorithms(),
             audience=conf.BAZIS_WS_JWT_AUDIENCE,
             issuer=conf.BAZIS_WS_JWT_ISSUER,
             options={

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from .. import protocol
@@ -32,20 +31,26 @@ class Line:
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
-        self._gone = asyncio.get_running_loop().create_future()
 
     def open(self) -> None:
         """Begin to send: the socket is accepted."""
         self._writer = make_writer(self._send, self._overflowed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether frames wait because the client doesn't read."""
+        return self._writer is not None and self._writer.is_full
 
     def push(self, frame: str | bytes) -> None:
         """Send a frame after those before it; silence before `open` and once closed."""
         if self._writer is not None and not self.is_closing:
             self._writer.write(frame)
 
-    async def fail(self, code: str, detail: str, close: int | None = None) -> None:
+    async def fail(
+        self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
+    ) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
-        self.push(error_frame(code, detail))
+        self.push(error_frame(code, detail, retry_after))
         if close is not None:
             await self.close(close)
 
@@ -55,18 +60,20 @@ class Line:
             self.is_closing = True
             await self._writer.close(code)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended, as far as the server tells."""
+        return self._writer is None or self._writer.is_gone
+
     async def go_down(self) -> None:
-        """Close with 4503, for the server stops, and return once the client is gone."""
+        """Close with 4503, for the server stops."""
         await self.close(protocol.CLOSE_GOING_DOWN)
-        await asyncio.wait({self._gone}, timeout=1)
 
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
         self.is_closing = True
         if self._writer is not None:
             self._writer.abandon()
-        if not self._gone.done():
-            self._gone.set_result(None)
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

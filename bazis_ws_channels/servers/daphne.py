@@ -45,6 +45,16 @@ class DaphneWriter(Writer):
         protocol.transport.unregisterProducer()
         protocol.transport.registerProducer(self, True)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether Twisted holds all that it takes."""
+        return self._is_paused
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+        return bool(self._protocol.state == self._protocol.STATE_CLOSED)
+
     def write(self, frame: str | bytes) -> None:
         """Write a frame, or keep it while the transport is full."""
         if self._closed:
@@ -139,13 +149,13 @@ def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
     if not getattr(reactor, "running", False) or not isInIOThread():
         return
 
-    async def limited() -> None:
+    async def limited(stopping: Awaitable[None]) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
-            await callback()
+            await stopping
 
     def trigger() -> Any:
-        deferred = Deferred.fromFuture(asyncio.ensure_future(limited()))
-        deferred.addErrback(lambda failure: None)
+        deferred = Deferred.fromFuture(asyncio.ensure_future(limited(callback())))
+        deferred.addErrback(lambda failure: logger.warning("The end was cut short: %r", failure))
         return deferred
 
     reactor.addSystemEventTrigger("before", "shutdown", trigger)  # type: ignore[attr-defined]

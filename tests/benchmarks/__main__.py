@@ -18,6 +18,7 @@ from tests.benchmarks.measures import (
     ping,
     presence,
     publish,
+    storm,
 )
 from tests.benchmarks.processes import raise_file_limit
 from tests.benchmarks.run import KINDS, Run
@@ -31,6 +32,7 @@ MEASURES = {
     "ping": ping,
     "presence": presence,
     "listing": listing,
+    "storm": storm,
 }
 
 
@@ -82,7 +84,7 @@ def main() -> int:
         run = Run(
             redis_url=url,
             folder=Path(folder),
-            users=1100 if options.quick else 5100,
+            users=1100 if options.quick else 10_100,
             kinds=tuple(options.kind or KINDS),
             quick=options.quick,
             sizes=sizes,

@@ -1,5 +1,7 @@
 """What settings name by a dotted path."""
 
+import time
+
 from django.contrib.auth import get_user_model
 from django.db import connection
 
@@ -22,3 +24,9 @@ def from_database(kid):
 def broken(kid):
     """Fail."""
     raise OSError("the key service is out of reach")
+
+
+def slow(kid):
+    """Take longer than a test's authentication timeout."""
+    time.sleep(2.5)
+    return CURRENT
