@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import DataError
@@ -18,14 +19,16 @@ from ..presence.stores import get_store
 from ..presence.stores.base import Revoked, Token
 from ..times import microseconds
 from ..users import key_of
-from . import tokens
+from . import django_sessions, tokens
+from .credentials import is_stamp_of, stamp_of
+from .django_sessions import DjangoSession
 
 __all__ = [
     "Identity",
+    "asession_identity",
     "authenticate",
     "identify",
     "identify_all",
-    "session_identity",
     "user_from_token",
 ]
 
@@ -39,19 +42,23 @@ class Identity:
         key: the user's key, in the namespace in which the user was found.
         claims: those of the token; None for a Django session.
         since: `time.monotonic()` when it was true.
+        stamp: of the user's credentials at that time.
+        django_session: the Django session; None for a token, or where nobody knows of it.
     """
 
     user: Any
     key: str
     claims: tokens.Claims | None
     since: float
+    stamp: str = field(default="", repr=False)
+    django_session: DjangoSession | None = None
 
     @property
     def expires_at(self) -> float | None:
         """Seconds since the epoch at which a session of this identity ends."""
-        if self.claims is None:
-            return None
-        return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+        if self.claims is not None:
+            return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+        return None if self.django_session is None else self.django_session.expires_at
 
     @property
     def issued_us(self) -> int | None:
@@ -97,48 +104,66 @@ def user_from_token(token: str) -> Any:
     return identity.user
 
 
-def session_identity(user: Any) -> Identity | None:
-    """Return the identity of a Django session's user; None for anonymous or inactive ones."""
+async def asession_identity(user: Any, session: Any = None) -> Identity | None:
+    """Return the identity of a Django session's user; None for anonymous or inactive ones.
+
+    Args:
+        session: the Django session, with which the identity ends; one question to its engine.
+    """
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
-    return Identity(user, key_of(user.pk), None, time.monotonic())
+    known = None
+    if session is not None:
+        known = await database_sync_to_async(django_sessions.read)(session)
+        if known is None:
+            return None
+    return Identity(user, key_of(user.pk), None, time.monotonic(), stamp_of(user), known)
 
 
 def identify(claims: tokens.Claims) -> Identity:
     """Return whose claims these are. Raises as `authenticate`."""
     model: Any = get_user_model()
+    field, value = _lookup(claims, model)
     try:
-        user = model._default_manager.get(**{_user_field(model): claims.user})
-    except (model.DoesNotExist, *_NO_VALUE):
+        user = model._default_manager.get(**{field: value})
+    except (model.DoesNotExist, model.MultipleObjectsReturned, *_NO_VALUE):
         user = None
     return _identity(user, claims)
 
 
 def identify_all(several: Sequence[tokens.Claims]) -> list[Identity | Exception]:
-    """Return whose each of these claims is, or what `identify` would raise: one query, and one
-    more for each claim that names nobody as it stands.
+    """Return whose each of these claims is, or what `identify` would raise: a query for each
+    field that names users, and one more for each claim that names nobody as it stands.
     """
-    found = _find([claims.user for claims in several]) if len(several) > 1 else {}
-    return [_result(found.get(str(claims.user)), claims) for claims in several]
+    if len(several) == 1:
+        return [_result(None, several[0])]
+    model: Any = get_user_model()
+    values: dict[str, list[str | int]] = {}
+    for claims in several:
+        field, value = _lookup(claims, model)
+        values.setdefault(field, []).append(value)
+    found = {field: _find(model, field, values[field]) for field in values}
+    return [_result(_found(found, *_lookup(claims, model)), claims) for claims in several]
 
 
 #: What a lookup raises for a value that the field can't hold.
 _NO_VALUE = (ValueError, TypeError, OverflowError, ValidationError, DataError)
 
 
-def _user_field(model: Any) -> str:
-    return str(conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD)
-
-
-def _find(values: Sequence[str | int]) -> dict[str, Any]:
+def _find(model: Any, field: str, values: Sequence[str | int]) -> dict[str, list[Any]]:
     """Return users by the text of the value that names them; empty if one value spoils it all."""
-    model: Any = get_user_model()
-    field = _user_field(model)
+    users: dict[str, list[Any]] = {}
     try:
-        users = list(model._default_manager.filter(**{f"{field}__in": set(values)}))
+        for user in model._default_manager.filter(**{f"{field}__in": set(values)}):
+            users.setdefault(str(getattr(user, field)), []).append(user)
     except _NO_VALUE:
         return {}
-    return {str(getattr(user, field)): user for user in users}
+    return users
+
+
+def _found(found: dict[str, dict[str, list[Any]]], field: str, value: str | int) -> Any:
+    users = found[field].get(str(value), ())
+    return users[0] if len(users) == 1 else None
 
 
 def _result(user: Any, claims: tokens.Claims) -> Identity | Exception:
@@ -152,4 +177,14 @@ def _result(user: Any, claims: tokens.Claims) -> Identity | Exception:
 def _identity(user: Any, claims: tokens.Claims) -> Identity:
     if user is None or not getattr(user, "is_active", True):
         raise AuthenticationFailed("user_not_found", "User not found")
-    return Identity(user, key_of(user.pk), claims, time.monotonic())
+    is_bound = claims.stamp is not None and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE
+    if is_bound and not is_stamp_of(user, str(claims.stamp)):
+        raise AuthenticationFailed("invalid_token", "Token revoked")
+    return Identity(user, key_of(user.pk), claims, time.monotonic(), stamp_of(user))
+
+
+def _lookup(claims: tokens.Claims, model: Any) -> tuple[str, str | int]:
+    """Return the field and the value that name the user: in our own tokens the primary key."""
+    if claims.key is not None:
+        return "pk", claims.key
+    return conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD, claims.user

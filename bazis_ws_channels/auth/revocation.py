@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.views.decorators.debug import sensitive_variables
 
 from .. import presence, sending
 from ..conf import conf
-from ..exceptions import AuthenticationFailed, TokenError
+from ..exceptions import AuthenticationFailed, PresenceUnavailable, PublishError, TokenError
 from ..groups import user_group
 from ..presence.stores import get_store
 from ..presence.stores.base import RevokeBefore, RevokeToken
@@ -18,7 +22,9 @@ from ..times import microseconds
 from ..types import GroupMessage
 from ..users import key_of, pk_of
 from . import tokens
+from .django_sessions import end_sessions_of
 from .identity import identify
+from .unwritten import unwritten
 
 __all__ = [
     "adisconnect",
@@ -32,38 +38,57 @@ __all__ = [
 _DETAILS = {"logged_out": "The server ended the session"}
 
 
-def disconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> int:
+def disconnect(
+    user: Any, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+) -> int:
     """End all sessions of `user`: each connection gets the error `code` and closes with 4401.
+
+    A browser that is signed in to the site by a Django session may come back with its cookie,
+    unless `sessions` ends that too.
 
     Args:
         user: an instance or a primary key.
         revoke: also refuse, from now on, every token issued before now (remembered for
             ``BAZIS_WS_REVOCATION_SECONDS``); without it, a client may come back with its token.
+        sessions: also end the user's Django sessions, where their engine can find them: ``db`` and
+            ``cached_db`` can, ``cache``, ``file`` and ``signed_cookies`` can't (a warning says so).
 
     Returns:
         How many connections the user had.
 
     Raises:
-        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        PublishError, PresenceUnavailable: Redis is out of reach. What is revoked is kept, and
+            written by this process when Redis is back.
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("adisconnect")
     pk = pk_of(user)
-    if revoke:
-        # Revoke before ending sessions, so that a reconnect in between is refused.
-        get_store().ask(_before(pk, None))
-    connections = presence.count([pk])
-    sending.send([_ending(pk, code)])
+    if sessions:
+        # Before the rest, so that no browser comes back in between.
+        end_sessions_of(pk)
+    before = _before(pk, None)
+    with _kept_if_it_fails(before if revoke else None, user_group(pk)):
+        if revoke:
+            # Revoke before ending sessions, so that a reconnect in between is refused.
+            get_store().ask(before)
+        connections = presence.count([pk])
+        sending.send([_ending(pk, code)])
     return connections
 
 
-async def adisconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> int:
+async def adisconnect(
+    user: Any, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+) -> int:
     """Async twin of `disconnect`."""
     pk = pk_of(user)
-    if revoke:
-        await get_store().aask(_before(pk, None))
-    connections = await presence.acount([pk])
-    await sending.asend([_ending(pk, code)])
+    if sessions:
+        await database_sync_to_async(end_sessions_of)(pk)
+    before = _before(pk, None)
+    with _kept_if_it_fails(before if revoke else None, user_group(pk)):
+        if revoke:
+            await get_store().aask(before)
+        connections = await presence.acount([pk])
+        await sending.asend([_ending(pk, code)])
     return connections
 
 
@@ -76,47 +101,79 @@ def revoke_before(user: Any, moment: float | None = None) -> None:
     Args:
         user: an instance or a primary key.
         moment: seconds since the epoch; by default now, by the clock of the presence store.
+            Tokens bear the time of the host that issued them: if hosts' clocks differ by a
+            second, so does what counts as before.
 
     Raises:
-        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        PublishError, PresenceUnavailable: Redis is out of reach. The revocation is kept, and
+            written by this process when Redis is back.
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_before")
     pk = pk_of(user)
-    before_us = get_store().ask(_before(pk, moment))
-    sending.send([_ending(pk, "logged_out", before=before_us)])
+    question = _before(pk, moment, cookies=False)
+    with _kept_if_it_fails(question, user_group(pk)):
+        before_us = get_store().ask(question)
+        sending.send([_ending(pk, "logged_out", before=before_us)])
 
 
 async def arevoke_before(user: Any, moment: float | None = None) -> None:
     """Async twin of `revoke_before`."""
     pk = pk_of(user)
-    before_us = await get_store().aask(_before(pk, moment))
-    await sending.asend([_ending(pk, "logged_out", before=before_us)])
+    question = _before(pk, moment, cookies=False)
+    with _kept_if_it_fails(question, user_group(pk)):
+        before_us = await get_store().aask(question)
+        await sending.asend([_ending(pk, "logged_out", before=before_us)])
 
 
+@sensitive_variables()
 def revoke_token(token: str) -> None:
     """Refuse this one token until it would have expired, and end the sessions opened by it.
 
     Raises:
         TokenError: it is not valid, or has no ``jti`` to know it by.
-        PublishError, PresenceUnavailable: Redis is out of reach; sessions may go on.
+        PublishError, PresenceUnavailable: Redis is out of reach. The revocation is kept, and
+            written by this process when Redis is back.
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_token")
     claims, pk = _claims_and_pk(token)
-    get_store().ask(_void(claims))
-    if pk is not None:
-        sending.send([_ending(pk, "logged_out", jti=claims.jti)])
+    question = _void(claims)
+    with _kept_if_it_fails(question, None if pk is None else user_group(pk)):
+        get_store().ask(question)
+        if pk is not None:
+            sending.send([_ending(pk, "logged_out", jti=claims.jti)])
 
 
+@sensitive_variables()
 async def arevoke_token(token: str) -> None:
     """Async twin of `revoke_token`."""
     claims, pk = await database_sync_to_async(_claims_and_pk)(token)
-    await get_store().aask(_void(claims))
-    if pk is not None:
-        await sending.asend([_ending(pk, "logged_out", jti=claims.jti)])
+    question = _void(claims)
+    with _kept_if_it_fails(question, None if pk is None else user_group(pk)):
+        await get_store().aask(question)
+        if pk is not None:
+            await sending.asend([_ending(pk, "logged_out", jti=claims.jti)])
 
 
+@contextmanager
+def _kept_if_it_fails(
+    question: RevokeBefore | RevokeToken | None, group: str | None
+) -> Iterator[None]:
+    """Keep a revocation that can't be written, or not be told, until Redis is back."""
+    now_us = microseconds(time.time())
+    try:
+        yield
+    except (PresenceUnavailable, PublishError):
+        if isinstance(question, RevokeBefore) and question.before_us is None:
+            # Whoever signs in again before Redis is back must not be ended.
+            question = replace(question, before_us=now_us)
+        if question is not None:
+            unwritten.keep(question, group)
+        raise
+
+
+@sensitive_variables()
 def _claims_and_pk(token: str) -> tuple[tokens.Claims, Any]:
     """Return the claims of a token, and whose it is; None if nobody's who could have sessions."""
     claims = tokens.verify(token)
@@ -128,9 +185,9 @@ def _claims_and_pk(token: str) -> tuple[tokens.Claims, Any]:
         return claims, None
 
 
-def _before(pk: Any, moment: float | None) -> RevokeBefore:
+def _before(pk: Any, moment: float | None, *, cookies: bool = True) -> RevokeBefore:
     before_us = None if moment is None else microseconds(moment)
-    return RevokeBefore(key_of(pk), before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS))
+    return RevokeBefore(key_of(pk), before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS), cookies)
 
 
 def _void(claims: tokens.Claims) -> RevokeToken:

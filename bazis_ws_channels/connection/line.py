@@ -31,6 +31,7 @@ class Line:
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
+        self._is_finished = False
 
     def open(self) -> None:
         """Begin to send: the socket is accepted."""
@@ -62,8 +63,8 @@ class Line:
 
     @property
     def is_gone(self) -> bool:
-        """Whether the connection has ended, as far as the server tells."""
-        return self._writer is None or self._writer.is_gone
+        """Whether the client is gone, as far as the server tells, and the session has ended."""
+        return self._is_finished and (self._writer is None or self._writer.is_gone)
 
     async def go_down(self) -> None:
         """Close with 4503, for the server stops."""
@@ -74,6 +75,10 @@ class Line:
         self.is_closing = True
         if self._writer is not None:
             self._writer.abandon()
+
+    def finish(self) -> None:
+        """Note that nothing of the connection is left."""
+        self._is_finished = True
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from channels.db import database_sync_to_async
 
@@ -84,6 +84,19 @@ class Watches:
         """Stop watching those of `pks` that are watched."""
         await self._unwatch(map(key_of, pks))
 
+    async def ask_again(self, user: Any) -> list[Any]:
+        """Ask the project again; stop watching whom `user` may watch no longer, and return their
+        primary keys.
+        """
+        keys = {pk_from_key(key): key for key in self._seen}
+        keys.pop(user.pk, None)
+        if not keys:
+            return []
+        allowed = await _allowed(user, list(keys))
+        refused = [] if allowed is True else [pk for pk in keys if pk not in allowed]
+        await self._unwatch([keys[pk] for pk in refused])
+        return refused
+
     async def clear(self) -> None:
         """Stop watching everybody."""
         await self._unwatch(list(self._seen))
@@ -144,9 +157,8 @@ async def _ask_project(user: Any, pks: list[Any]) -> None:
     """Ask the user model who may be watched."""
     if not pks:
         return
-    decide = getattr(user, "ws_can_watch", None)
-    allowed = await database_sync_to_async(_decide)(decide, pks) if decide else ()
-    if allowed is True or (allowed and set(pks) <= set(allowed)):
+    allowed = await _allowed(user, pks)
+    if allowed is True or set(pks) <= allowed:
         return
     raise WatchForbidden(
         "You may not watch these users. (Developers: watching is closed until the user model's"
@@ -154,6 +166,12 @@ async def _ask_project(user: Any, pks: list[Any]) -> None:
     )
 
 
-def _decide(decide: Callable[[list[Any]], Any], pks: list[Any]) -> Any:
+async def _allowed(user: Any, pks: list[Any]) -> set[Any] | Literal[True]:
+    """Return whom the user model lets `user` watch; True for all of `pks`."""
+    decide = getattr(user, "ws_can_watch", None)
+    return set() if decide is None else await database_sync_to_async(_decide)(decide, pks)
+
+
+def _decide(decide: Callable[[list[Any]], Any], pks: list[Any]) -> set[Any] | Literal[True]:
     allowed = decide(pks)
-    return allowed if isinstance(allowed, bool) or allowed is None else list(allowed)
+    return True if allowed is True else set(allowed or ())

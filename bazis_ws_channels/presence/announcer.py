@@ -52,6 +52,12 @@ class Announcer:
         self._is_stopping = False
 
     @property
+    def is_telling(self) -> bool:
+        """Whether changes are being told, or are yet to be."""
+        is_running = self._task is not None and not self._task.done()
+        return is_running or self.has_left_over
+
+    @property
     def has_left_over(self) -> bool:
         """Whether `retry` has something to do."""
         return bool(self._unpushed or self._unconfirmed)

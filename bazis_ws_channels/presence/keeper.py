@@ -60,7 +60,6 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._wakeup = asyncio.Event()
         self._registering = asyncio.Lock()
-        self._grace_runs = False
         self._replies_lost = False
 
     # --- the lease --------------------------------------------------------------------------
@@ -157,7 +156,6 @@ class Keeper:
         """Write who has left; what can't be written now is, later."""
         try:
             if await self._roster.write_departures():
-                self._grace_runs = True
                 self._take_census_in(conf.BAZIS_WS_OFFLINE_GRACE_SECONDS)
         except PresenceUnavailable as error:
             self.note_failure(error)
@@ -165,7 +163,7 @@ class Keeper:
 
     def leave_graces(self) -> None:
         """Leave the end of graces to a peer, or to the next process."""
-        self._grace_runs = False
+        self._roster.grace_runs = False
 
     async def _run(self) -> None:
         while True:
@@ -178,13 +176,14 @@ class Keeper:
                 except Exception:
                     logger.exception("The presence task failed; it goes on.")
                     self._put(Job.CENSUS, _period())
-            await self._announcer.drain()
             if await self.release():
                 return
 
     def _is_busy(self) -> bool:
-        is_telling = self._announcer.has_left_over
-        return bool(self._roster or self._roster.has_departures or self._grace_runs or is_telling)
+        is_telling = self._announcer.is_telling
+        return bool(
+            self._roster or self._roster.has_departures or self._roster.grace_runs or is_telling
+        )
 
     async def _sleep(self) -> None:
         seconds = self._agenda.next_at - self._clock()
@@ -249,6 +248,7 @@ class Keeper:
     async def _take_census(self) -> None:
         name, may_bury_lost = self._lease.name, not self._roster.must_restore
         own, self._replies_lost = self._replies_lost, False
+        graces_begun = self._roster.graces_begun
         tell = self._announcer.tell
         try:
             grace = await take_census(self._lease, tell, own=own, may_bury_lost=may_bury_lost)
@@ -259,7 +259,8 @@ class Keeper:
         self._put(Job.CENSUS, 0.9 * _period() if self._lease.has_peers else _LONELY_SECONDS)
         if not self._lease.is_settled:
             self._put(Job.CENSUS, self._lease.settles_in_seconds + 0.05)
-        self._grace_runs = grace is not None
+        if graces_begun == self._roster.graces_begun:  # else one has begun since Redis answered
+            self._roster.grace_runs = grace is not None
         if grace is not None:
             self._take_census_in(grace)
 

@@ -51,10 +51,14 @@ class Roster:
 
     Attributes:
         must_restore: whether the store may have lost the sessions' records.
+        grace_runs: whether somebody who left still counts as told online.
+        graces_begun: how many times somebody's last session was written as gone.
     """
 
     def __init__(self, lease: Lease) -> None:
         self.must_restore = False
+        self.grace_runs = False
+        self.graces_begun = 0
         self._lease = lease
         self._sessions: dict[str, _Session] = {}
         self._departures: dict[str, _Departure] = {}
@@ -144,7 +148,11 @@ class Roster:
             lost=self._lease.lost_name if is_lost else None,
             records=[(session_id, departure.key) for session_id, departure in batch.items()],
         )
-        return await get_store().aask(question)
+        somebody_left = await get_store().aask(question)
+        if somebody_left:
+            self.grace_runs = True
+            self.graces_begun += 1
+        return somebody_left
 
     async def restore(self) -> list[Edge]:
         """Write the sessions again; return the changes to tell.

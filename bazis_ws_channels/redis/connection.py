@@ -34,6 +34,11 @@ class _Call(NamedTuple):
     commands: Sequence[Command]
     replies: asyncio.Future[list[Any]]
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the commands may be sent again when their replies were lost."""
+        return all(command.is_repeatable for command in self.commands)
+
 
 class Connection:
     """A connection of one event loop, made at the first call and again when it was lost.
@@ -105,8 +110,6 @@ class Connection:
                 continue
             try:
                 await self._answer(calls)
-            except Exception as error:
-                _fail(calls, error)
             except BaseException:
                 _fail(calls, RedisError("The connection was closed."))
                 raise
@@ -129,21 +132,24 @@ class Connection:
         return waiting
 
     async def _answer(self, calls: list[_Call]) -> None:
-        commands = [command for call in calls for command in call.commands]
-        replies = iter(await self._ask(commands))
-        for call in calls:
-            own = [next(replies) for _ in call.commands]
-            if not call.replies.done():
-                call.replies.set_result(own)
-
-    async def _ask(self, commands: list[Command]) -> list[Any]:
-        """Return the replies, after a second try of what may be tried twice."""
+        """Get replies; calls that may be made twice are, where the connection broke."""
         try:
-            replies = await self._round_trip(commands)
+            return await self._ask(calls)
         except (RedisConnectionError, OSError) as error:
-            if isinstance(error, TimeoutError) or not all(c.is_repeatable for c in commands):
-                raise
-            replies = await self._round_trip(commands)
+            is_timeout = isinstance(error, TimeoutError)
+            again = [] if is_timeout else [call for call in calls if call.is_repeatable]
+            _fail([call for call in calls if call not in again], error)
+        except Exception as error:
+            return _fail(calls, error)
+        try:
+            await self._ask(again)
+        except Exception as error:
+            _fail(again, error)
+
+    async def _ask(self, calls: Sequence[_Call]) -> None:
+        """Get replies; ask again what was refused without having been done."""
+        commands = [command for call in calls for command in call.commands]
+        replies = await self._round_trip(commands)
         again = {
             number: command
             for number, reply in enumerate(replies)
@@ -153,14 +159,19 @@ class Connection:
         if again:
             if any(was_demoted(reply) for reply in replies):
                 await self._demoted()
-            for number, reply in zip(
-                again, await self._round_trip(list(again.values())), strict=True
-            ):
+            second = await self._round_trip(list(again.values()))
+            for number, reply in zip(again, second, strict=True):
                 replies[number] = reply
-        return replies
+        rest = iter(replies)
+        for call in calls:
+            own = [next(rest) for _ in call.commands]
+            if not call.replies.done():
+                call.replies.set_result(own)
 
-    async def _round_trip(self, commands: list[Command]) -> list[Any]:
+    async def _round_trip(self, commands: Sequence[Command]) -> list[Any]:
         """Write commands and read their replies, those that are errors too."""
+        if not commands:
+            return []
         link = await self._ready()
         limit = self.host.timeout_seconds
         try:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["is_gone", "on_server_stop"]
+__all__ = ["has_arrived", "on_server_stop"]
 
 
-def is_gone(send: Any) -> bool:
-    """Tell whether the connection whose `send` this is has ended already, where the server knows
-    without being asked for the next event.
+async def has_arrived(send: Any) -> bool:
+    """Let others that are open have their turn; then tell whether the connection whose `send`
+    this is is still there, as far as its server knows.
     """
-    if "daphne.ws_protocol" in sys.modules:
-        from .daphne import protocol_of
-        from .writer import server_send
+    if "daphne.ws_protocol" not in sys.modules:
+        return True
+    from .daphne import protocol_of
+    from .daphne_options import pace_accepts
+    from .writer import server_send
 
-        protocol = protocol_of(server_send(send))
-        return protocol is not None and protocol.state == protocol.STATE_CLOSED
-    return False
+    protocol = protocol_of(server_send(send))
+    if protocol is None:
+        return True
+    pace_accepts(protocol.transport)
+    for _ in range(2):
+        await asyncio.sleep(0)  # the end of the connection may be right behind its request
+    return bool(protocol.state != protocol.STATE_CLOSED)
 
 
 def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:

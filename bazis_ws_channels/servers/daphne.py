@@ -74,6 +74,11 @@ class DaphneWriter(Writer):
         self._pending.clear()
         self._detach()
         await self._send({"type": "websocket.close", "code": code})
+        transport = self._protocol.transport
+        if self._is_direct and transport is not None and transport.connected:
+            # Where this loop is behind, autobahn would cut the connection before Twisted's turn to
+            # write comes.
+            transport.doWrite()
 
     def abandon(self) -> None:
         """Drop everything: the connection is gone."""

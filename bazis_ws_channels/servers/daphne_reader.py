@@ -12,7 +12,7 @@ from typing import Any
 
 from ..conf import conf
 from ..types import Event, Receive
-from .daphne_options import pace_accepts, spare_dump
+from .daphne_options import spare_dump
 from .reader import Budget, Reader
 
 __all__ = ["DaphneReader"]
@@ -35,7 +35,6 @@ class DaphneReader(Reader):
         self._is_full = is_full
         self._protocol = protocol
         spare_dump(protocol.factory)
-        pace_accepts(protocol.transport)
         self._queue = protocol.application_queue
         self._pass_on = protocol.onMessage
         self._begin_frame = protocol.onMessageFrameBegin

@@ -18,6 +18,7 @@ from tests.benchmarks.measures import (
     ping,
     presence,
     publish,
+    reauthorize,
     storm,
 )
 from tests.benchmarks.processes import raise_file_limit
@@ -32,6 +33,7 @@ MEASURES = {
     "ping": ping,
     "presence": presence,
     "listing": listing,
+    "reauthorize": reauthorize,
     "storm": storm,
 }
 

@@ -238,20 +238,23 @@ class TestServersThatGoAway:
         alice.write("still here")
         expect(bob("[data-person=alice] .badge")).to_have_text("1")
 
-    def test_a_slow_list_of_people_does_not_undo_their_status(self, deployment, person, expect):
+    def test_a_slow_list_of_people_does_not_undo_their_status(
+        self, deployment, stable, person, expect
+    ):
         """The socket tells the newer status; the list was read before it."""
         server = deployment.daphne()
-        alice = person(server, "alice")
+        address = stable(server)
+        alice = person(address, "alice")
         expect(alice("[data-person=bob]")).to_be_visible()
         held = []
         alice.page.route("**/users/user/", lambda route: held.append((route, route.fetch())))
         server.stop()
         expect(alice("#connection-text")).to_contain_text("Connection lost, retrying in")
-        deployment.daphne(port=server.port)
+        address.target = deployment.daphne().port
         expect(alice("#connection-text")).to_have_text("Live")
         while not held:
             alice.page.wait_for_timeout(50)
-        person(server, "bob")
+        person(address, "bob")
         expect(alice("[data-person=bob] .status")).to_have_text("online")
         route, response = held[0]
         with alice.page.expect_event("requestfinished", lambda each: "users/user/" in each.url):

@@ -22,7 +22,10 @@ def _pair(django_db_setup):
 async def pair(_pair, transactional_db, redis: redis_py.Redis):
     """Two running processes; at the end they must have left nothing behind."""
     yield _pair
-    await until(lambda: not keys(redis))
+    try:
+        await until(lambda: not keys(redis))
+    except TimeoutError:
+        raise AssertionError(f"left behind: {keys(redis)}") from None
     for server in _pair:
         print(f"--- {server!r}\n{server.log[-5000:]}")  # if it fails
 

@@ -190,7 +190,7 @@ async def test_redis_back_with_what_it_had_saved(start, own_redis, make_users, r
             await assert_undisturbed(clients)
             assert sorted(told(redis)) == sorted(f"online:{pk}" for pk in pks)
             await until(lambda: times_logged(processes, "The presence lease was lost") == [0, 1])
-            await until(lambda: times_logged(processes, "The presence store is out") == [1, 1])
+            await until(lambda: times_logged(processes, "The presence store failed") == [1, 1])
         await until(lambda: not keys(server.client))
 
 

@@ -86,7 +86,7 @@ async def test_last_seen_is_the_end_of_the_last_connection(pair, alice, bob, red
         ]:
             pass
     at = redis.zscore("user_ws.last_seen", str(alice.pk))
-    assert seen["last_seen"] == datetime_of(at).isoformat()
+    assert seen["last_seen"] == datetime_of(int(at)).isoformat()
 
 
 async def test_deploying_one_of_two_processes_makes_no_noise(patient, start, alice, bob, redis):

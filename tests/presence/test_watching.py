@@ -124,7 +124,7 @@ async def test_oneself_twice_and_nobody(pair, alice, redis):
 async def test_ids_that_do_not_exist(pair, alice, redis):
     """They are offline, and no more than that."""
     async with watcher(pair[0], alice) as client:
-        ids = [10**9, 10**40, -5, 0]
+        ids = [10**9, -5, 0]
         assert statuses(await watch(client, *ids)) == [(each, False) for each in ids]
         assert statuses(await watch(client, "77", " 78 ")) == [(77, False), (78, False)]
 
@@ -137,7 +137,7 @@ BAD = [
     {"type": "watch", "users": None},
     *(
         {"type": "watch", "users": [1, bad]}
-        for bad in (None, True, 1.5, [], {}, "", "abc", "\ud800")
+        for bad in (None, True, 1.5, [], {}, "", "abc", "\ud800", 10**40)
     ),
     {"type": "unwatch", "users": ["abc"]},
     {"type": "unwatch"},

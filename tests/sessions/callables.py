@@ -2,8 +2,12 @@
 
 import time
 
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.auth import get_user_model
 from django.db import connection
+
+from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
+from bazis_ws_channels.routing import websocket_urlpatterns
 
 CURRENT = "current-0123456789-abcdefghijklmnopq"
 
@@ -30,3 +34,9 @@ def slow(kid):
     """Take longer than a test's authentication timeout."""
     time.sleep(2.5)
     return CURRENT
+
+
+#: An ASGI application that takes no notice of Django sessions.
+without_cookies = ProtocolTypeRouter(
+    {"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
+)
