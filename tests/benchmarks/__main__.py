@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.benchmarks import report, valkey
 from tests.benchmarks.measures import (
+    attacks,
     broadcast,
     connect,
     limit,
@@ -35,6 +36,7 @@ MEASURES = {
     "listing": listing,
     "reauthorize": reauthorize,
     "storm": storm,
+    "attacks": attacks,
 }
 
 
