@@ -101,6 +101,8 @@ class Intake:
         """Take a ping, a pong or a fragment off the allowance; False if it is used up."""
         verdict = self._limits.charge(_CONTROL_COST)
         if isinstance(verdict, Refusal):
+            if verdict.close is not None:
+                self.stop()
             self._tasks.spawn(self._fail(*verdict))
             return False
         return verdict
@@ -108,6 +110,10 @@ class Intake:
     def was_exceeded(self) -> None:
         """Close the connection: a frame is too big, or in too many fragments."""
         self._tasks.spawn(self._fail(*self._limits.too_big()))
+
+    def was_flooded(self) -> None:
+        """Close the connection: more frames came at once than its limits let pass."""
+        self._tasks.spawn(self._fail(*self._limits.flooded()))
 
     # --- steps ------------------------------------------------------------------------------
 

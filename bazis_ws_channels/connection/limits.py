@@ -51,11 +51,15 @@ class Limits:
             return True
         self._missed += 1
         if self._missed > conf.BAZIS_WS_FRAMES_BURST:
-            return Refusal("rate_limited", "Too many frames", protocol.CLOSE_TOO_MUCH)
+            return self.flooded()
         if self._missed == 1:
             rate = conf.BAZIS_WS_FRAMES_PER_SECOND
             return Refusal("rate_limited", f"At most {rate} frames a second; dropped")
         return False
+
+    def flooded(self) -> Refusal:
+        """Return what is told to one who goes on over the limit."""
+        return Refusal("rate_limited", "Too many frames", protocol.CLOSE_TOO_MUCH)
 
     def too_big(self) -> Refusal:
         """Return what is told of a frame that is too big, or of too many fragments."""

@@ -19,6 +19,7 @@ __all__ = ["DaphneReader"]
 
 #: Queued frames with which reading from the socket is paused until the application has them all.
 _PAUSE_AT = 8
+_PAUSE_AT_BYTES = 64 * 1024
 #: Fragments of one message.
 _MOST_FRAGMENTS = 256
 _HOOKS = ("onMessageFrameBegin", "onMessageFrameData", "onMessage", "onPing", "onPong")
@@ -39,6 +40,7 @@ class DaphneReader(Reader):
         self._pass_on = protocol.onMessage
         self._begin_frame = protocol.onMessageFrameBegin
         self._fragments = 0
+        self._queued_bytes = 0
         self._is_paused = False
         self._is_stopped = False
         protocol.onMessageFrameBegin = self._frame_begins
@@ -59,6 +61,7 @@ class DaphneReader(Reader):
         """Drop what comes, and read no more: autobahn cuts the connection in a second."""
         self._is_stopped = True
         self._protocol.onMessageFrameData = _drop
+        self._protocol.data = b""  # one read may hold thousands of frames, not yet looked at
         self._pause()
 
     def detach(self) -> None:
@@ -95,13 +98,16 @@ class DaphneReader(Reader):
 
     def _message(self, payload: bytes, is_binary: bool) -> None:
         """autobahn: a message is complete."""
-        # One read from the socket may hold thousands. Those beyond twice the burst would be
-        # dropped by the connection's limits, and are enough for these to close it.
-        most = 2 * conf.BAZIS_WS_FRAMES_BURST + _PAUSE_AT
-        if self._is_stopped or self._queue.qsize() >= most:
+        if self._is_stopped:
             return
+        queued = self._queue.qsize()
+        if queued >= 2 * conf.BAZIS_WS_FRAMES_BURST + _PAUSE_AT:
+            # One read from the socket may hold thousands: more than the limits would let pass.
+            self._budget.was_flooded()
+            return self.stop()
+        self._queued_bytes = len(payload) + (self._queued_bytes if queued else 0)
         self._pass_on(payload, is_binary)
-        if self._queue.qsize() >= _PAUSE_AT:
+        if queued + 1 >= _PAUSE_AT or self._queued_bytes >= _PAUSE_AT_BYTES:
             self._pause()
 
     def _ping(self, payload: bytes) -> None:

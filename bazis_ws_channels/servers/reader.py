@@ -25,6 +25,9 @@ class Budget(Protocol):
     def was_exceeded(self) -> None:
         """Close the connection: a frame is too big, or in too many fragments."""
 
+    def was_flooded(self) -> None:
+        """Close the connection: more frames came at once than its limits let pass."""
+
 
 class Reader:
     """Frames of one client, as the server hands them over.
