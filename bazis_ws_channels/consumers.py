@@ -90,8 +90,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._set_up(scope, receive, send)
         code = 1006
         try:
-            await self.connect()
+            # Before the socket is accepted: frames may be right behind the handshake.
             self._intake.open(send, lambda: self._line.is_full)
+            await self.connect()
             self._gate.await_token()
             await self._intake.aside(self._open())
             code = await self._intake.serve()

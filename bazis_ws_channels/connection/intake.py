@@ -54,7 +54,7 @@ class Intake:
         self._waiting: asyncio.Future[Any] | None = None
 
     def open(self, send: Send, is_full: Callable[[], bool]) -> None:
-        """Begin to read: the socket is accepted."""
+        """Begin to count what comes, just before the socket is accepted."""
         self._reader = make_reader(send, self._reader.receive, self, is_full)
 
     def stop(self) -> None:

@@ -17,13 +17,14 @@ async def has_arrived(send: Any) -> bool:
     if "daphne.ws_protocol" not in sys.modules:
         return True
     from .daphne import protocol_of
-    from .daphne_options import pace_accepts
+    from .daphne_options import limit_early_data, pace_accepts
     from .writer import server_send
 
     protocol = protocol_of(server_send(send))
     if protocol is None:
         return True
     pace_accepts(protocol.transport)
+    limit_early_data(protocol)
     for _ in range(2):
         await asyncio.sleep(0)  # the end of the connection may be right behind its request
     return bool(protocol.state != protocol.STATE_CLOSED)

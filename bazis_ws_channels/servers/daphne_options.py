@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["pace_accepts", "spare_dump"]
+__all__ = ["limit_early_data", "pace_accepts", "spare_dump"]
+
+#: What a client may send before its socket is accepted.
+_EARLY_BYTES = 64 * 1024
 
 #: Connections that Twisted accepts before it looks at those that are open.
 _ACCEPTS_A_TURN = 10
@@ -20,6 +23,22 @@ def pace_accepts(transport: Any) -> None:
     port: Any = getattr(transport, "server", None)
     if getattr(port, "numberAccepts", 0) > _ACCEPTS_A_TURN:
         port.numberAccepts = _ACCEPTS_A_TURN
+
+
+def limit_early_data(protocol: Any) -> None:
+    """Cut a client that sends much before its socket is accepted: autobahn would hold all of it."""
+    receive = protocol.dataReceived
+
+    def received(data: bytes) -> None:
+        if protocol.state == protocol.STATE_CONNECTING:
+            if len(protocol.data) + len(data) > _EARLY_BYTES:
+                protocol.transport.abortConnection()
+                return
+        else:
+            vars(protocol).pop("dataReceived", None)
+        receive(data)
+
+    protocol.dataReceived = received
 
 
 def spare_dump(factory: Any) -> None:

@@ -51,7 +51,8 @@ class Reader:
 
 
 def make_reader(send: Any, receive: Receive, budget: Budget, is_full: Callable[[], bool]) -> Reader:
-    """Return the reader for the server whose `send` this is; call it once the socket is accepted.
+    """Return the reader for the server whose `send` this is; call it before the socket is
+    accepted.
 
     Args:
         is_full: tells whether the client doesn't read, so that it gets no pongs either.
