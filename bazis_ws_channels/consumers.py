@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from channels.consumer import get_handler_name
 from channels.db import aclose_old_connections
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.views.decorators.debug import sensitive_variables
 
@@ -24,6 +23,7 @@ from .connection.inbox import Inbox
 from .connection.intake import Intake
 from .connection.limits import Limits, Refusal, cost_of
 from .connection.line import Line
+from .connection.outgoing import Outgoing
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
@@ -49,7 +49,7 @@ _UNSERVED = {
 }
 
 
-class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+class UserWsConsumer(Outgoing):
     """Serve the protocol of this package on one connection.
 
     To add a message from clients, write a method `client_<type>` (dots become underscores); it
@@ -66,7 +66,6 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     open_types: ClassVar[frozenset[str]] = frozenset({"ping"})
 
     _gate: Gate
-    _line: Line
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -97,8 +96,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self._intake.aside(self._open())
             code = await self._intake.serve()
         except asyncio.CancelledError:
-            await self._line.close(protocol.CLOSE_GOING_DOWN)
-            raise
+            if not self._line.has_given_up():
+                await self._line.close(protocol.CLOSE_GOING_DOWN)
+                raise
         finally:
             await self._clean_up()
             await self.disconnect(code)

@@ -14,7 +14,7 @@ __all__ = ["LastSeenField", "OnlineField", "UserWsSerializerMixin"]
 
 
 class _PresenceField(serializers.Field):  # type: ignore[type-arg]
-    """A read-only field that reads the presence of everybody in the rendered document at once."""
+    """A read-only field. Reads the presence of all users in the rendered document at once."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs["read_only"] = True
@@ -22,7 +22,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
         super().__init__(**kwargs)
 
     def status(self, user: Any) -> presence.Status:
-        """Return the user's status, from the one round trip of this rendering if it can be."""
+        """Return the user's status, read together with that of the document's other users."""
         if user is None or user.pk is None:
             return presence.Status()
         known: dict[Any, presence.Status] = self.root.__dict__.setdefault("_ws_statuses", {})
@@ -32,7 +32,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
         return known[user.pk]
 
     def _subjects(self) -> Iterable[Any]:
-        """Return all the users that this field is asked about in this rendering."""
+        """Return all users that this rendering will ask this field about."""
         users = _instances(self.parent)
         if self.source != "*":
             users = [_attribute(self, each) for each in users]
@@ -40,7 +40,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
 
 
 class OnlineField(_PresenceField):
-    """``is_online``: a bool. `source` names the user where the object isn't one itself."""
+    """``is_online``, a bool. `source` names the user if the object itself isn't one."""
 
     def to_representation(self, value: Any) -> bool:
         """Return whether the user is online."""
@@ -48,7 +48,7 @@ class OnlineField(_PresenceField):
 
 
 class LastSeenField(_PresenceField):
-    """``last_seen``: ISO 8601 or null, as DRF writes datetimes."""
+    """``last_seen``, in ISO 8601 or null, as DRF writes datetimes."""
 
     def to_representation(self, value: Any) -> str | None:
         """Return when the user was last online."""
@@ -61,7 +61,7 @@ class LastSeenField(_PresenceField):
 class UserWsSerializerMixin(serializers.Serializer):  # type: ignore[type-arg]
     """Add ``is_online`` and ``last_seen`` to a serializer of users.
 
-    In a `ModelSerializer`, `Meta.fields` names those that it wants.
+    In a `ModelSerializer`, name them in `Meta.fields`.
     """
 
     is_online = OnlineField()
@@ -69,7 +69,7 @@ class UserWsSerializerMixin(serializers.Serializer):  # type: ignore[type-arg]
 
 
 def _instances(serializer: Any) -> list[Any]:
-    """Return what `serializer` renders, found the way down from the root of the document."""
+    """Return the objects that `serializer` renders, found from the root of the document."""
     parent = serializer.parent
     if parent is None:
         instance = serializer.instance
@@ -93,7 +93,7 @@ def _attribute(field: Any, instance: Any) -> Any:
 
 
 def _items(value: Any) -> list[Any]:
-    """Return a list's items; of a manager only what is prefetched, for it would ask again."""
+    """Return the items of a list. Of a manager return only prefetched rows: others cost a query."""
     if isinstance(value, models.Manager):
         value = value.all()
         if value._result_cache is None:

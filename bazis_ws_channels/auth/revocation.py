@@ -197,7 +197,7 @@ def _void(claims: tokens.Claims) -> RevokeToken:
 
 def _ending(pk: Any, code: str, **which: Any) -> GroupMessage:
     """Return the message that ends the user's sessions on every process; `which` chooses among
-    them, see `Session.is_ended_by`.
+    them, see `Identity.is_ended_by`.
     """
     group, detail = user_group(pk), _DETAILS.get(code, code)
     return group, {"type": "ws.end", "group": group, "code": code, "detail": detail, **which}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 
 from .. import protocol
 from ..protocol import error_frame
-from ..servers.writer import Writer, make_writer
+from ..servers import make_writer
+from ..servers.writer import Writer
 from ..types import Send
 from .tasks import Tasks
 
 __all__ = ["Line"]
+
+#: Seconds for the answer to a close; some servers wait for it for ever.
+_ANSWER_SECONDS = 5.0
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -24,10 +30,16 @@ class Line:
 
     Attributes:
         is_closing: whether nothing more goes out.
+        on_close: called when the close begins, for a server may report the end much later, or
+            never: whoever sits on the connection leaves.
     """
 
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
+        self.on_close: Callable[[], None] = lambda: None
+        self._application = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_unanswered = False
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
@@ -59,12 +71,23 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_ANSWER_SECONDS, self._give_up)
+            self.on_close()
             await self._writer.close(code)
 
     @property
     def is_gone(self) -> bool:
         """Whether the client is gone, as far as the server tells, and the session has ended."""
         return self._is_finished and (self._writer is None or self._writer.is_gone)
+
+    def has_given_up(self) -> bool:
+        """Tell whether the application was cancelled because nobody answered its close, and by
+        nobody else; take the cancellation back then.
+        """
+        if not self._is_unanswered or self._application is None:
+            return False
+        return self._application.uncancel() == 0
 
     async def go_down(self) -> None:
         """Close with 4503, for the server stops."""
@@ -73,12 +96,19 @@ class Line:
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
         self.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._writer is not None:
             self._writer.abandon()
 
     def finish(self) -> None:
         """Note that nothing of the connection is left."""
         self._is_finished = True
+
+    def _give_up(self) -> None:
+        if self._application is not None:
+            self._is_unanswered = True
+            self._application.cancel()
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

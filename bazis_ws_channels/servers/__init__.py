@@ -7,7 +7,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-__all__ = ["has_arrived", "on_server_stop"]
+from ..types import Send
+from .writer import Writer, server_send
+
+__all__ = ["has_arrived", "make_writer", "on_server_stop"]
 
 
 async def has_arrived(send: Any) -> bool:
@@ -18,7 +21,6 @@ async def has_arrived(send: Any) -> bool:
         return True
     from .daphne import protocol_of
     from .daphne_options import limit_early_data, pace_accepts
-    from .writer import server_send
 
     protocol = protocol_of(server_send(send))
     if protocol is None:
@@ -39,3 +41,16 @@ def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:
         from .daphne import on_stop
 
         on_stop(callback)
+
+
+def make_writer(send: Send, on_overflow: Callable[[], None]) -> Writer:
+    """Return the writer for the server whose `send` this is; call it once the socket is
+    accepted.
+    """
+    if "daphne.ws_protocol" in sys.modules:
+        from .daphne import DaphneWriter, protocol_of
+
+        protocol = protocol_of(server_send(send))
+        if protocol is not None:
+            return DaphneWriter(send, on_overflow, protocol)
+    return Writer(send, on_overflow)

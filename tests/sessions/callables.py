@@ -1,4 +1,4 @@
-"""What settings name by a dotted path."""
+"""Callables that settings name by a dotted path."""
 
 import time
 
