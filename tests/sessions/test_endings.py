@@ -600,6 +600,7 @@ async def test_session_ended_runs_once(slow, alice, life, end):
         await client.subscribed()
         await client.send({"token": alice.ws_token()})
         await client.subscribed()
+        await until(lambda: life() == [f"started {alice.pk}"])
         await end(client, alice)
         await until(lambda: f"ended {alice.pk}" in life())
     assert life() == [f"started {alice.pk}", f"ended {alice.pk}"]
