@@ -86,8 +86,9 @@ class UserWsConsumer(Outgoing):
             await self.connect()
             code = await self._serve(receive)
         except asyncio.CancelledError:
-            await self._line.close(protocol.CLOSE_GOING_DOWN)
-            raise
+            if not self._line.has_given_up():
+                await self._line.close(protocol.CLOSE_GOING_DOWN)
+                raise
         finally:
             await self._clean_up()
             await self.disconnect(code)

@@ -13,7 +13,8 @@ What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this
 - Publishing calls that run at the same time share a round trip, and sync code publishes without
   an event loop (`group_send_blocking`).
 - A consumer may take its messages without a turn of the event loop (`receive_directly`).
-- A process subscribes once for all its consumers' own channels (there: once for each).
+- A process subscribes once for all its consumers' own channels (there: once for each). What
+  channels-redis's own layer sends to one of them arrives too, where Redis permits a pattern.
 - A ``ws.push`` with the key ``record`` is appended to its group's stream, where somebody holds a
   position of it, in the script that publishes it. What the subscriptions then miss is read from
   the stream and handed out in its place; what can't be read any more is told as ``ws.missed``.
@@ -54,6 +55,10 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 _DELIVERIES_A_TURN = 500
 #: How long a channel stays open after a cancelled `receive`.
 _CLOSE_SECONDS = 10.0
+#: Ends the part of a consumer's channel name that all those of its process share.
+_SHARED = "!"
+#: Key of a message to one consumer: its channel, as in channels-redis's other layer.
+_ADDRESSEE = "__asgi_channel__"
 
 
 class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
@@ -93,7 +98,11 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     async def send(self, channel: str, message: Event) -> None:
         """Send a message to one consumer."""
-        await self._publish(channel, message)
+        process, mark, own = channel.partition(_SHARED)
+        if own:
+            await self._publish(process + mark, {**message, _ADDRESSEE: channel})
+        else:  # a channel of channels-redis's own layer
+            await self._publish(channel, message)
 
     async def group_send(self, group: str, message: Event) -> None:
         """Send a message to all members of a group.
@@ -203,8 +212,10 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         self._parts.get().forget(channel)
 
     async def flush(self) -> None:
-        """Forget everything and close the subscriptions."""
+        """Forget everything and close the connections of this event loop."""
         await self._parts.get().close()
+        for host in self.hosts:
+            await connection_to(host).rest()
 
     @property
     def reconnect_listeners(self) -> set[Callable[[], None]]:
@@ -255,11 +266,13 @@ class _LoopPart:
         self._numbers = itertools.count(1)
 
     async def new_channel(self, prefix: str) -> str:
-        """Return a new name: all those of this process match one pattern."""
-        base = f"{self._layer.prefix}{prefix}{self._process}!"
-        for host in self._layer.hosts:
-            await self._subscribers[host].subscribe(_escaped(base) + "*")
-        channel = f"{base}{next(self._numbers)}"
+        """Return a new name; what this layer sends to it comes on the part up to the mark."""
+        shared = f"{self._layer.prefix}{prefix}{self._process}{_SHARED}"
+        for subscriber in self._subscribers.values():
+            # channels-redis's own layer publishes on the whole name, which may have any shard.
+            subscriber.subscribe_to_pattern(_escaped(shared) + "?*")
+        await self._subscriber(shared).subscribe(shared)
+        channel = f"{shared}{next(self._numbers)}"
         self.members.open(channel)
         return channel
 
@@ -277,7 +290,9 @@ class _LoopPart:
                 loop = asyncio.get_running_loop()
                 mailbox.closing = loop.call_later(_CLOSE_SECONDS, self.forget, channel)
             raise
-        return self._layer.decode(data)
+        event = self._layer.decode(data)
+        event.pop(_ADDRESSEE, None)
+        return event
 
     async def group_add(self, name: str, channel: str) -> None:
         """Add a channel to a group, by its Redis channel, and await the subscription."""
@@ -299,7 +314,8 @@ class _LoopPart:
         """Forget a channel, its memberships and its own subscription."""
         for name in self.members.close(channel):
             self._subscriber(name).unsubscribe(name)
-        self._subscriber(channel).unsubscribe(channel)
+        if _SHARED not in channel:
+            self._subscriber(channel).unsubscribe(channel)
 
     async def deliver(self, name: str, data: bytes) -> int:
         """Hand what Redis sent on channel `name` to the consumers it is for; return how many."""
@@ -314,7 +330,8 @@ class _LoopPart:
         return await self._hand_out(name, event, data)
 
     async def _hand_out(self, name: str, event: Event, data: bytes) -> int:
-        recipients = self.members.recipients(name)
+        addressee = event.pop(_ADDRESSEE, None)
+        recipients = self.members.recipients(name) if addressee is None else (addressee,)
         for number, recipient in enumerate(recipients, 1):
             mailbox = self.members.channels.get(recipient)
             if mailbox is not None:

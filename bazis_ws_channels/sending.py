@@ -45,7 +45,7 @@ __all__ = [
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
-_ROUND = 1000
+_ROUND = 500
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()

@@ -40,10 +40,13 @@ class _Session:
 
 @dataclass(slots=True)
 class _Departure:
-    """A session that has ended, and whether the store may have lost its record before."""
+    """A session that has ended; whether the store ever knew of it, and may have lost its record
+    before that.
+    """
 
     key: str
-    is_lost: bool
+    was_written: bool
+    is_lost: bool = False
 
 
 class Roster:
@@ -99,7 +102,7 @@ class Roster:
         if session is None:
             return False
         is_lost = session.is_written and self.must_restore
-        self._departures[session_id] = _Departure(session.key, is_lost)
+        self._departures[session_id] = _Departure(session.key, session.is_written, is_lost)
         return True
 
     def remove_all(self) -> None:
@@ -110,9 +113,10 @@ class Roster:
     def lost(self) -> None:
         """Note that the lease was lost, so the store may have lost everything."""
         self.must_restore = True
-        # No other process can announce departures that Redis never heard of.
+        # No other process can announce departures that Redis never heard of. A session that was
+        # never let in was never told online.
         for departure in self._departures.values():
-            departure.is_lost = True
+            departure.is_lost = departure.was_written
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -169,7 +173,7 @@ class Roster:
             # A session that closed meanwhile was removed before this wrote it: remove it again.
             for session_id, key in batch:
                 if session_id not in self._sessions:
-                    self._departures[session_id] = _Departure(key, is_lost=False)
+                    self._departures[session_id] = _Departure(key, was_written=True)
         self.must_restore = False
         return edges
 

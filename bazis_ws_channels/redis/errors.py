@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -11,6 +18,9 @@ from redis.exceptions import (
 )
 
 __all__ = ["explain"]
+
+#: What a node of a Cluster answers to who takes it for a single server.
+_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
 
 
 def explain(error: BaseException) -> str:
@@ -24,8 +34,12 @@ def explain(error: BaseException) -> str:
         return f"Redis forbids a command or key (see the ACL in docs/deployment.md): {what}"
     if isinstance(error, AuthenticationError):
         return f"Redis refuses the user name or password: {what}"
-    if isinstance(error, ResponseError) and str(error).startswith(("MOVED", "CROSSSLOT", "ASK")):
+    if isinstance(error, MasterDownError):
+        return f"Redis is a replica that has lost its primary: {what}"
+    if isinstance(error, _CLUSTER):
         return f"Redis is a Cluster, and was addressed as a single server: {what}"
     if isinstance(error, ResponseError):
         return f"Redis refused a command: {what}"
+    if os.strerror(errno.EMFILE) in what or os.strerror(errno.ENFILE) in what:
+        return f"This process may open no more files (raise its limit, ulimit -n): {what}"
     return f"Redis is out of reach: {what}"
