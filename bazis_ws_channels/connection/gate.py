@@ -206,9 +206,6 @@ class Gate:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
 
-    def _leave_soon(self) -> None:
-        self._tasks.spawn(self.close())
-
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
         session, starting, self._starting = self.session, self._starting, None
