@@ -43,6 +43,11 @@ class _Tokens:
         return getattr(settings, "BAZIS_WS_JWT_SIGNING_KEY", None)
 
     @property
+    def BAZIS_WS_JWT_KEY_SECONDS(self) -> float:
+        """How long the answer of a callable `BAZIS_WS_JWT_KEY` is good for its `kid`."""
+        return getattr(settings, "BAZIS_WS_JWT_KEY_SECONDS", 60)
+
+    @property
     def BAZIS_WS_JWT_AUDIENCE(self) -> str | None:
         """Required `aud`."""
         return getattr(settings, "BAZIS_WS_JWT_AUDIENCE", None)
@@ -128,6 +133,28 @@ class _Limits:
     def BAZIS_WS_AUTH_TIMEOUT(self) -> float:
         """Seconds that a socket may wait without a valid token."""
         return getattr(settings, "BAZIS_WS_AUTH_TIMEOUT", 10)
+
+    @property
+    def BAZIS_WS_HANDSHAKES_PER_SECOND(self) -> float:
+        """Handshakes a second that a process takes on; others get `server_busy`."""
+        return getattr(settings, "BAZIS_WS_HANDSHAKES_PER_SECOND", 1000)
+
+    @property
+    def BAZIS_WS_MAX_UNAUTHENTICATED(self) -> int:
+        """Sockets of a process that may wait for a token; of more, the oldest are closed."""
+        return getattr(settings, "BAZIS_WS_MAX_UNAUTHENTICATED", 1000)
+
+    @property
+    def BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS(self) -> int:
+        """The same for one client address, where it is public or comes in a trusted header."""
+        return getattr(settings, "BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS", 100)
+
+    @property
+    def BAZIS_WS_CLIENT_ADDRESS_HEADER(self) -> str | None:
+        """Header in which your proxy tells the client's address (`"X-Forwarded-For"`: its last
+        entry counts); only if clients can't set it themselves.
+        """
+        return getattr(settings, "BAZIS_WS_CLIENT_ADDRESS_HEADER", None)
 
     @property
     def BAZIS_WS_MAX_CONNECTIONS(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from channels.consumer import get_handler_name
@@ -13,12 +14,15 @@ from channels.layers import get_channel_layer
 from django.views.decorators.debug import sensitive_variables
 
 from . import protocol
-from .auth.identity import aauthenticate
+from .auth.arrivals import aauthenticate
+from .auth.identity import Identity
 from .auth.reauthorization import current_reauthorizer
+from .conf import conf
 from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
-from .connection.limits import Limits, Refusal
+from .connection.intake import Intake
+from .connection.limits import Limits, Refusal, cost_of
 from .connection.line import Line
 from .connection.outgoing import Outgoing
 from .connection.session import Session
@@ -37,6 +41,8 @@ logger = logging.getLogger("bazis_ws_channels")
 
 #: Message types that a method may serve: no leading underscore, nothing but a name.
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
+#: How often a list may name each user that may be watched.
+_REPEATS = 10
 #: Hooks of Channels' consumers that are not called here, and what to override instead.
 _UNSERVED = {
     "receive": "receive_json, or write a method client_<type>",
@@ -84,13 +90,17 @@ class UserWsConsumer(Outgoing):
         """Run the connection: ASGI's entry."""
         if (await receive())["type"] != "websocket.connect":
             return
-        self._set_up(scope, send)
+        self._set_up(scope, receive, send)
         counts.opened += 1
         counts.connections += 1
         code = 1006
         try:
+            # Before the socket is accepted: frames may be right behind the handshake.
+            self._intake.open(send, lambda: self._line.is_full)
             await self.connect()
-            code = await self._serve(receive)
+            self._gate.await_token()
+            await self._intake.aside(self._open())
+            code = await self._intake.serve()
         except asyncio.CancelledError:
             if not self._line.has_given_up():
                 await self._line.close(protocol.CLOSE_GOING_DOWN)
@@ -101,7 +111,7 @@ class UserWsConsumer(Outgoing):
             await self.disconnect(code)
             self._line.finish()
 
-    def _set_up(self, scope: Scope, send: Send) -> None:
+    def _set_up(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.base_send = scope, send
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         self._tasks, self._limits = Tasks(), Limits()
@@ -111,6 +121,7 @@ class UserWsConsumer(Outgoing):
         self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.names)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
         self._gate.inbox = self._inbox
+        self._intake = Intake(receive, self._tasks, self._limits, self._receive_frame, self.fail)
 
     async def connect(self) -> None:
         """Accept the connection. Whoever isn't welcome is told why, and then closed: a browser
@@ -120,29 +131,22 @@ class UserWsConsumer(Outgoing):
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
         self._line.open()
 
-    async def _serve(self, receive: Receive) -> int:
-        """Serve the connection; return the close code."""
-        self._gate.await_token()
-        await self._tasks.guard(self._open())
-        while True:
-            event = await receive()
-            if event["type"] == "websocket.disconnect":
-                return event.get("code") or 1005
-            counts.received += 1
-            if not self._line.is_closing:
-                await self._tasks.guard(self._receive_frame(event.get("text"), event.get("bytes")))
-
     async def _open(self) -> None:
         tracker = current_tracker()
-        tracker.lines.add(self._line)
+        tracker.line_opened(self._line)
         groups = tuple(self.groups or ())
         missed = tracker.messages_missed, current_reauthorizer().look_again
         self.channel_name = await self._inbox.open(groups, *missed)
         pending = self.scope.get("ws_authentication")
         if pending is not None:
-            identity = await pending
+            await self._sign_in(pending, since_in(self.scope.get("query_string", b"")))
+
+    async def _sign_in(self, authentication: Awaitable[Identity | None], since: Any) -> None:
+        """Open or renew a session when it is known whose token it is; wait as long as it takes."""
+        with self._gate.token_in_hand():
+            identity = await self._intake.unless_gone(authentication)
             if identity is not None:
-                await self._gate.admit(identity, since_in(self.scope.get("query_string", b"")))
+                await self._gate.admit(identity, since)
 
     def _note_end(self, code: int) -> None:
         """Count the end of the connection, and log it for who looks closely."""
@@ -153,8 +157,9 @@ class UserWsConsumer(Outgoing):
         logger.debug("A connection ended with %d", code, extra=names)
 
     async def _clean_up(self) -> None:
-        current_tracker().lines.discard(self._line)
+        current_tracker().line_closed(self._line)
         self._line.abandon()
+        self._intake.close()
         await self._tasks.cancel()
         await self._gate.close()
         await self._inbox.close()
@@ -162,18 +167,27 @@ class UserWsConsumer(Outgoing):
     # --- what clients send ------------------------------------------------------------------
 
     @sensitive_variables()
-    async def _receive_frame(self, text: str | None, data: bytes | None) -> None:
-        verdict = self._limits.admit(text, data)
-        if isinstance(verdict, Refusal):
-            return await self.fail(*verdict)
-        if not verdict:
+    async def _receive_frame(self, event: Event) -> None:
+        counts.received += 1
+        text, data = event.get("text"), event.get("bytes")
+        if self._line.is_closing or not await self._may(self._limits.admit(text, data)):
             return
         try:
             if text is None:
                 raise BadMessage("Frames must be text.")
-            await self.receive_json(protocol.parse(text))
+            content = protocol.parse(text)
+            cost = cost_of(content)
+            if not cost or await self._may(self._limits.charge(cost)):
+                await self.receive_json(content)
         except BadMessage as error:
             await self.fail(*self._limits.bad_message(str(error)))
+
+    async def _may(self, verdict: Refusal | bool) -> bool:
+        """Tell the client of a refusal; return whether there is none."""
+        if isinstance(verdict, Refusal):
+            await self.fail(*verdict)
+            return False
+        return verdict
 
     @sensitive_variables()
     async def receive_json(self, content: dict[str, Any], **kwargs: Any) -> None:
@@ -185,8 +199,9 @@ class UserWsConsumer(Outgoing):
         if "token" in content and "type" not in content:
             if not isinstance(content["token"], str):
                 raise BadMessage("`token` must be a string.")
-            identity = await aauthenticate(content["token"])
-            return await self._gate.admit(identity, since_of(content.get("since")))
+            is_known, since = self._gate.is_live, since_of(content.get("since"))
+            authentication = aauthenticate(content["token"], is_known=is_known)
+            return await self._intake.aside(self._sign_in(authentication, since))
         kind = content.get("type")
         if not isinstance(kind, str):
             raise BadMessage("A message needs a `type`, a string, or a `token`.")
@@ -213,7 +228,10 @@ class UserWsConsumer(Outgoing):
 
     async def client_unwatch(self, content: dict[str, Any]) -> None:
         """Follow them no longer."""
-        await self._gate.unwatch(_watched(content))
+        try:
+            await self._gate.unwatch(_watched(content))
+        except WatchForbidden as error:
+            await self.fail("forbidden", str(error))
 
     # --- the session ------------------------------------------------------------------------
 
@@ -257,13 +275,49 @@ class UserWsConsumer(Outgoing):
         await handler(message)
         await self._gate.tidy(session)
 
+    # --- what goes out ----------------------------------------------------------------------
+
+    def push(self, frame: str | bytes) -> None:
+        """Send a frame after those before it, without waiting; silence once closed."""
+        self._line.push(frame)
+
+    async def send(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False
+    ) -> None:
+        """Send a frame, in order with what `push` sends."""
+        frame = text_data if text_data is not None else bytes_data
+        if frame is None:
+            raise ValueError("You must pass one of bytes_data or text_data")
+        self.push(frame)
+        if close:
+            await self.close(None if close is True else close)
+
+    async def send_json(self, content: Any, close: Any = False) -> None:
+        """Encode `content` and send it; channels' own would go around this class's `send`."""
+        await self.send(text_data=await self.encode_json(content), close=close)
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close the connection; the reason stays here, for daphne can't send one."""
+        await self._line.close(1000 if code is None else code)
+
+    async def fail(
+        self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
+    ) -> None:
+        """Send an `error` message, and close the connection where a close code is given."""
+        if close in protocol.CLOSE_FOR_WHAT_WAS_SENT:
+            self._intake.stop()
+        await self._line.fail(code, detail, close, retry_after)
+
 
 def _watched(content: dict[str, Any]) -> list[Any]:
     """Return the primary keys that a `watch` or `unwatch` names, each once."""
-    users = content.get("users")
+    users, limit = content.get("users"), conf.BAZIS_WS_MAX_WATCHED
     if not isinstance(users, list):
         raise BadMessage("`users` must be a list of ids.")
+    if len(users) > limit * _REPEATS:  # before anything is built of it
+        raise WatchForbidden(f"A connection may watch {limit} users (BAZIS_WS_MAX_WATCHED).")
     try:
-        return list(dict.fromkeys(pk_from_json(user) for user in users))
+        # By their text: integers can be chosen so that their hashes are all the same.
+        return list({str(user): pk_from_json(user) for user in users}.values())
     except ValueError as error:
         raise BadMessage(f"`users`: {error}") from None

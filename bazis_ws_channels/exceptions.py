@@ -9,6 +9,7 @@ __all__ = [
     "MessageTooBig",
     "PresenceUnavailable",
     "PublishError",
+    "ServerBusy",
     "SessionRefused",
     "TokenError",
     "WsError",
@@ -39,6 +40,18 @@ class TokenError(AuthenticationFailed):
 
 class SessionRefused(AuthenticationFailed):
     """The user is known but may not have this session (too many connections, say)."""
+
+
+class ServerBusy(WsError):
+    """More sign-ins wait than can be served soon.
+
+    Attributes:
+        retry_after: seconds after which to come back, with jitter in them.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"Too many sign-ins wait; come back in {retry_after} s.")
+        self.retry_after = retry_after
 
 
 class PublishError(WsError):

@@ -33,10 +33,10 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
-from .history import commands
+from .history.commands import Recorder
 from .history.healer import Healer
 from .history.memory import MemoryStreams
-from .history.positions import Position, new_mark, unpack
+from .history.positions import Position, unpack
 from .history.redis import RedisStreams
 from .loops import LoopLocal
 from .membership import Mailbox, Membership, Taker
@@ -134,12 +134,12 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
         asked: dict[Host, list[Command]] = {}
-        mark = new_mark()
+        recorder = Recorder()
         if before is not None:
             asked[before[0]] = [before[1]]
         for group, message in messages:
             name = self.group_name(group)
-            asked.setdefault(self.host_of(name), []).append(self._command(name, message, mark))
+            asked.setdefault(self.host_of(name), []).append(self._command(name, message, recorder))
         replies = exchange(asked, limit_seconds)
         first = None
         if before is not None:
@@ -154,20 +154,11 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return first
 
     async def _publish(self, name: str, message: Event) -> None:
-        await connection_to(self.host_of(name)).call(self._command(name, message))
+        await connection_to(self.host_of(name)).call(self._command(name, message, Recorder()))
 
-    def _command(self, name: str, message: Event, mark: str | None = None) -> Command:
-        """Return the command that publishes a message on a Redis channel.
-
-        Args:
-            mark: of the message, if it is recorded.
-        """
+    def _command(self, name: str, message: Event, recorder: Recorder) -> Command:
         message, record, once = _taken_apart(message)
-        payload = self.serialize(message)
-        if not record and once is None:
-            return Command(("PUBLISH", name, payload))
-        mark = mark or new_mark()
-        return commands.publish(name, payload, record=record, once=once, mark=mark, verb="PUBLISH")
+        return recorder.command(name, self.serialize(message), record=record, once=once)
 
     # --- receiving --------------------------------------------------------------------------
 

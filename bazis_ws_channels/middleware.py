@@ -13,11 +13,13 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.views.decorators.debug import sensitive_variables
 
-from .auth.identity import Identity, aauthenticate, asession_identity
+from .auth.arrivals import aauthenticate, current_arrivals
+from .auth.identity import Identity, asession_identity
 from .counters import counts
 from .exceptions import AuthenticationFailed, TokenError
 from .origins import Origins
 from .protocol import SUBPROTOCOL
+from .servers import has_arrived
 from .types import Receive, Scope, Send
 
 __all__ = ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"]
@@ -27,6 +29,8 @@ logger = logging.getLogger("bazis_ws_channels")
 #: daphne gives a handshake 5 seconds. When the database is slower, the connection is accepted
 #: and the consumer waits for the rest; other consumers see an anonymous user.
 _HANDSHAKE_SECONDS = 3.0
+#: Where others wait for so long already, it is accepted at once.
+_SOON_SECONDS = 0.5
 
 _has_mentioned_cookie = False
 
@@ -45,8 +49,12 @@ class JWTAuthMiddleware(BaseMiddleware):
         """Authenticate, then call the inner application."""
         if scope["type"] != "websocket":
             return await self.inner(scope, receive, send)
+        if not await has_arrived(send):
+            return None  # it has waited in a storm for longer than its client would
         authentication = asyncio.ensure_future(_authenticate(scope))
-        await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS)
+        await asyncio.sleep(0)
+        is_soon = current_arrivals().expected_seconds < _SOON_SECONDS
+        await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS if is_soon else 0)
         failed = not authentication.done() or authentication.exception() is not None
         identity = None if failed else authentication.result()
         scope = {
@@ -119,6 +127,7 @@ def _offered(scope: Scope) -> Iterable[str]:
 
 @sensitive_variables()
 async def _authenticate(scope: Scope) -> Identity | None:
+    current_arrivals().count_handshake()
     try:
         tokens = tokens_in(scope)
     except ValueError as error:

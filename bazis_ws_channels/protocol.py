@@ -19,6 +19,7 @@ from .conf import conf
 __all__ = [
     "CLOSE_AUTH",
     "CLOSE_BAD_CLIENT",
+    "CLOSE_FOR_WHAT_WAS_SENT",
     "CLOSE_GOING_DOWN",
     "CLOSE_SERVER_FAILURE",
     "CLOSE_TOO_BIG",
@@ -46,6 +47,8 @@ CLOSE_TOO_BIG: Final = 4413
 CLOSE_TOO_MUCH: Final = 4429
 CLOSE_SERVER_FAILURE: Final = 4500
 CLOSE_GOING_DOWN: Final = 4503
+#: The client has sent what nobody serves: there is no point in reading on.
+CLOSE_FOR_WHAT_WAS_SENT: Final = frozenset({CLOSE_BAD_CLIENT, CLOSE_TOO_BIG, CLOSE_TOO_MUCH})
 
 PONG: Final = '{"type": "pong"}'
 
@@ -93,9 +96,10 @@ def data_frame(data: Any) -> str:
     return text
 
 
-def error_frame(code: str, detail: str) -> str:
-    """Return an `error` message."""
-    return _dumps({"type": "error", "code": code, "detail": detail})
+def error_frame(code: str, detail: str, retry_after: float | None = None) -> str:
+    """Return an `error` message; with `server_busy`, the seconds after which to come back."""
+    message = {"type": "error", "code": code, "detail": detail}
+    return _dumps(message if retry_after is None else {**message, "retry_after": retry_after})
 
 
 def subscribed_frame(

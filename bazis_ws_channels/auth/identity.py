@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +22,13 @@ from ..users import key_of
 from . import django_sessions, tokens
 from .credentials import is_stamp_of, stamp_of
 from .django_sessions import DjangoSession
-from .keys import key_may_block
 
 __all__ = [
     "Identity",
-    "aauthenticate",
     "asession_identity",
     "authenticate",
     "identify",
+    "identify_all",
     "user_from_token",
 ]
 
@@ -101,16 +101,6 @@ def authenticate(token: str) -> Identity:
 
 
 @sensitive_variables()
-async def aauthenticate(token: str) -> Identity:
-    """Async twin of `authenticate`; a bad token never gets as far as a thread, unless the key
-    comes from a callable.
-    """
-    if key_may_block():
-        return await database_sync_to_async(authenticate)(token)
-    return await database_sync_to_async(identify)(tokens.verify(token))
-
-
-@sensitive_variables()
 def user_from_token(token: str) -> Any:
     """Return the user whose valid, unrevoked token this is: for use in HTTP views.
 
@@ -147,10 +137,55 @@ def identify(claims: tokens.Claims) -> Identity:
     field, value = _lookup(claims, model)
     try:
         user = model._default_manager.get(**{field: value})
-    except (model.DoesNotExist, model.MultipleObjectsReturned):
+    except (model.DoesNotExist, model.MultipleObjectsReturned, *_NO_VALUE):
         user = None
-    except (ValueError, TypeError, OverflowError, ValidationError, DataError):
-        user = None  # a value that this field can't hold
+    return _identity(user, claims)
+
+
+def identify_all(several: Sequence[tokens.Claims]) -> list[Identity | Exception]:
+    """Return whose each of these claims is, or what `identify` would raise: a query for each
+    field that names users, and one more for each claim that names nobody as it stands.
+    """
+    if len(several) == 1:
+        return [_result(None, several[0])]
+    model: Any = get_user_model()
+    values: dict[str, list[str | int]] = {}
+    for claims in several:
+        field, value = _lookup(claims, model)
+        values.setdefault(field, []).append(value)
+    found = {field: _find(model, field, values[field]) for field in values}
+    return [_result(_found(found, *_lookup(claims, model)), claims) for claims in several]
+
+
+#: What a lookup raises for a value that the field can't hold.
+_NO_VALUE = (ValueError, TypeError, OverflowError, ValidationError, DataError)
+
+
+def _find(model: Any, field: str, values: Sequence[str | int]) -> dict[str, list[Any]]:
+    """Return users by the text of the value that names them; empty if one value spoils it all."""
+    users: dict[str, list[Any]] = {}
+    try:
+        for user in model._default_manager.filter(**{f"{field}__in": set(values)}):
+            users.setdefault(str(getattr(user, field)), []).append(user)
+    except _NO_VALUE:
+        return {}
+    return users
+
+
+def _found(found: dict[str, dict[str, list[Any]]], field: str, value: str | int) -> Any:
+    users = found[field].get(str(value), ())
+    return users[0] if len(users) == 1 else None
+
+
+def _result(user: Any, claims: tokens.Claims) -> Identity | Exception:
+    try:
+        # Nobody's own text: the database may compare in another way, so let it look.
+        return identify(claims) if user is None else _identity(user, claims)
+    except Exception as error:
+        return error
+
+
+def _identity(user: Any, claims: tokens.Claims) -> Identity:
     if user is None or not getattr(user, "is_active", True):
         raise AuthenticationFailed("user_not_found", "User not found")
     is_bound = claims.stamp is not None and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE

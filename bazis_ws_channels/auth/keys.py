@@ -17,13 +17,14 @@ from jose.backends.base import Key
 from ..conf import conf
 from ..exceptions import TokenError
 from .jwks import from_url
+from .keyring import aask_callable, ask_callable
 
 __all__ = [
+    "averifying_keys",
     "by_kid",
     "checked_algorithms",
     "construct",
     "from_url",
-    "key_may_block",
     "key_source",
     "signing_key",
     "verifying_keys",
@@ -59,24 +60,27 @@ def checked_algorithms() -> list[str]:
     return algorithms
 
 
-def key_may_block() -> bool:
-    """Tell whether finding a key calls code of the project's, which may wait for something."""
-    source = conf.BAZIS_WS_JWT_KEY
-    return callable(source) or (isinstance(source, str) and _is_dotted_path(source))
+@sensitive_variables()
+def verifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
+    """Return the keys that may have signed a token with this `kid`. Raises as `ask_callable`."""
+    source = key_source()
+    return _keys(ask_callable(source, kid) if callable(source) else source, kid, algorithms)
 
 
 @sensitive_variables()
-def verifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
-    """Return the keys that may have signed a token with this `kid`."""
+async def averifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
+    """Async twin of `verifying_keys`: a callable, which may wait, is asked in a thread."""
     source = key_source()
+    found = await aask_callable(source, kid) if callable(source) else source
+    return _keys(found, kid, algorithms)
+
+
+@sensitive_variables()
+def _keys(source: Any, kid: str | None, algorithms: list[str]) -> list[Key]:
     if source is None:
         secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         return [construct(secret, algorithms) for secret in secrets]
-    if callable(source):
-        source = _call(source, kid)
-        if source is None:
-            raise TokenError("invalid_token", "Invalid token")
-    elif isinstance(source, Mapping) and "kty" not in source:
+    if isinstance(source, Mapping) and "kty" not in source:
         source = _choose(source, kid)
     return [construct(source, algorithms)]
 
@@ -104,7 +108,7 @@ def signing_key(algorithm: str) -> tuple[str | None, Key]:
     if key is None and algorithm.startswith("HS"):
         key = key_source()
         key = settings.SECRET_KEY if key is None else key
-        key = _call(key, None) if callable(key) else key
+        key = _own_key(key) if callable(key) else key
     if key is None:
         raise ImproperlyConfigured(
             f"Tokens are verified by {algorithm}; set BAZIS_WS_JWT_SIGNING_KEY to issue them, or"
@@ -113,6 +117,15 @@ def signing_key(algorithm: str) -> tuple[str | None, Key]:
     if isinstance(key, Mapping) and key:
         kid, key = next(iter(by_kid(key).items()))
     return kid, construct(key, [algorithm])
+
+
+@sensitive_variables()
+def _own_key(source: Callable[[str | None], Any]) -> Any:
+    """Return the key that a callable returns for tokens without a `kid`; None if there is none."""
+    try:
+        return ask_callable(source, None)
+    except TokenError:
+        return None
 
 
 def by_kid(keys: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -137,13 +150,6 @@ def construct(key: Any, algorithms: Sequence[str]) -> Key:
         except ImproperlyConfigured:
             continue  # in a list of RS* and ES*, a key is for some of them only
     return _construct(key, algorithms[-1])
-
-
-def _call(source: Callable[[str | None], Any], kid: str | None) -> Any:
-    try:
-        return source(kid)
-    except Exception as error:
-        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY failed: {error!r}") from error
 
 
 def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:

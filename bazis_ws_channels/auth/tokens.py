@@ -21,14 +21,15 @@ from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
 from jose import ExpiredSignatureError, JOSEError, jwt
+from jose.backends.base import Key
 
 from ..conf import conf
 from ..exceptions import TokenError
 from ..users import pk_of
 from .credentials import stamp_of
-from .keys import checked_algorithms, signing_key, verifying_keys
+from .keys import averifying_keys, checked_algorithms, signing_key, verifying_keys
 
-__all__ = ["Claims", "issue", "verify"]
+__all__ = ["Claims", "averify", "issue", "verify"]
 
 #: The ``typ`` of our own tokens, and their ``aud`` unless the settings name another.
 _TYPE = "bazis-ws+jwt"
@@ -68,7 +69,24 @@ def verify(token: str) -> Claims:
 
     Raises:
         TokenError: ``expired_token`` if only its time has passed, else ``invalid_token``.
+        ServerBusy: the key is unknown, and too many of those have been asked for.
         ImproperlyConfigured: the settings name no usable key or algorithm.
+    """
+    kid, algorithms, is_own = _signature(token)
+    return _claims(token, verifying_keys(kid, algorithms), is_own)
+
+
+@sensitive_variables()
+async def averify(token: str) -> Claims:
+    """Async twin of `verify`."""
+    kid, algorithms, is_own = _signature(token)
+    return _claims(token, await averifying_keys(kid, algorithms), is_own)
+
+
+@sensitive_variables()
+def _signature(token: str) -> tuple[str | None, list[str], bool]:
+    """Return a token's key id, the accepted algorithms, the token's own first, and whether the
+    token is one of ours.
     """
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
         raise TokenError("invalid_token", "Invalid token")
@@ -77,13 +95,18 @@ def verify(token: str) -> Claims:
     is_own = kind == _TYPE
     if algorithm not in algorithms or (conf.BAZIS_WS_REQUIRE_OWN_TOKENS and not is_own):
         raise TokenError("invalid_token", "Invalid token")
+    return kid, [algorithm, *algorithms], is_own
+
+
+@sensitive_variables()
+def _claims(token: str, keys: list[Key], is_own: bool) -> Claims:
+    """Return the claims of a token that one of the keys has signed."""
     audience = _own_audience() if is_own else conf.BAZIS_WS_JWT_AUDIENCE
-    keys = verifying_keys(kid, [algorithm, *algorithms])
     try:
         claims = jwt.decode(
             token,
             keys,  # type: ignore[arg-type]  # the stubs forget that jose takes its own keys
-            algorithms=algorithms,
+            algorithms=checked_algorithms(),
             audience=audience,
             issuer=conf.BAZIS_WS_JWT_ISSUER,
             options={

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import contextlib
+import random
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -18,6 +20,7 @@ from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
 from .line import Line
+from .lobby import address_of, current_lobby
 from .session import Session
 from .tasks import Tasks
 
@@ -62,6 +65,8 @@ class Gate:
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._has_token = False
+        self._seconds_left: float | None = None  # while the server has a token
         line.on_close = self._leave_soon
 
     @property
@@ -76,9 +81,23 @@ class Gate:
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
-        if self._timer is None and not self._line.is_closing:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(conf.BAZIS_WS_AUTH_TIMEOUT, self._timed_out)
+        seconds = conf.BAZIS_WS_AUTH_TIMEOUT
+        if self._has_token:
+            self._seconds_left = seconds if self._seconds_left is None else self._seconds_left
+        elif self._timer is None:
+            self._start_timer(seconds)
+
+    @contextlib.contextmanager
+    def token_in_hand(self) -> Iterator[None]:
+        """Let no time run out while the server has a token that it has not looked at."""
+        self._seconds_left = self._stop_timer()
+        self._has_token = True
+        try:
+            yield
+        finally:
+            self._has_token = False
+            if self._seconds_left is not None and not self.is_live:
+                self._start_timer(self._seconds_left)
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user.
@@ -133,7 +152,7 @@ class Gate:
 
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
-        if (session := self.session) is None:
+        if (session := self.session) is None or session.has_ended:
             return
         if event["type"] == "ws.presence":
             session.watches.changed(event)
@@ -182,15 +201,14 @@ class Gate:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
 
-    def _leave_soon(self) -> None:
-        self._tasks.spawn(self.close())
-
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
         session, starting, self._starting = self.session, self._starting, None
         if session is None:
             return
+        session.stop()
         try:
+            await self.inbox.leave_groups()  # and again, when nothing can join any more
             try:
                 await _cancel(starting)
             finally:
@@ -219,14 +237,35 @@ class Gate:
                 await self._end(code, detail, close)
 
     def _timed_out(self) -> None:
-        self._timer = None
+        self._stop_timer()
         detail = "No valid token within the time"
         self._tasks.spawn(self._line.fail("auth_timeout", detail, protocol.CLOSE_AUTH))
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def give_way(self, *, to_address: bool) -> None:
+        """Close, for others wait for a token too, and this one has waited longest."""
+        if self._stop_timer() is None:
+            return
+        code, close = "server_busy", protocol.CLOSE_GOING_DOWN
+        if to_address:
+            code, close = "too_many_connections", protocol.CLOSE_TOO_MUCH
+        detail = "Too many connections without a token"
+        retry_after = None if to_address else round(random.uniform(1, 5), 1)
+        self._tasks.spawn(self._line.fail(code, detail, close, retry_after))
+
+    def _start_timer(self, seconds: float) -> None:
+        if not self._line.is_closing:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._timed_out)
+            current_lobby().enter(self, address_of(self._scope))
+
+    def _stop_timer(self) -> float | None:
+        """Return the seconds that were left, if it was running."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return None
+        timer.cancel()
+        current_lobby().leave(self)
+        return max(0.0, timer.when() - asyncio.get_running_loop().time())
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

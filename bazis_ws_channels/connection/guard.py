@@ -9,7 +9,12 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import protocol
-from ..exceptions import AuthenticationFailed, ChannelLayerUnavailable, PresenceUnavailable
+from ..exceptions import (
+    AuthenticationFailed,
+    ChannelLayerUnavailable,
+    PresenceUnavailable,
+    ServerBusy,
+)
 
 __all__ = ["Guard"]
 
@@ -20,14 +25,15 @@ class Guard:
     """Awaits coroutines; nobody else's connection notices what they raise.
 
     Args:
-        fail: tells the client an error code and a detail, and closes with the code given, if any.
+        fail: tells the client an error code and a detail, and closes with the code given, if any;
+            a fourth argument is the seconds after which to come back.
         end: the same, after ending the session.
         names: what names the connection in the log: ``user`` and ``session``, as `extra`.
     """
 
     def __init__(
         self,
-        fail: Callable[[str, str, int | None], Awaitable[None]],
+        fail: Callable[..., Awaitable[None]],
         end: Callable[[str, str, int | None], Awaitable[None]],
         names: Callable[[], dict[str, Any]],
     ) -> None:
@@ -48,6 +54,9 @@ class Guard:
             is_refused = error.code == "too_many_connections"
             close = protocol.CLOSE_TOO_MUCH if is_refused else None
             await self._end(error.code, error.detail, close)
+        except ServerBusy as error:
+            detail = "Too many sign in at this moment"
+            await self._fail("server_busy", detail, protocol.CLOSE_GOING_DOWN, error.retry_after)
         except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
             logger.error("%s (%s)", error, self.label(), extra=self.names())
             await self.fail_internally()

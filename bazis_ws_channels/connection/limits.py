@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import protocol
+from ..buckets import TokenBucket
 from ..conf import conf
 
-__all__ = ["Limits", "Refusal", "TokenBucket"]
+__all__ = ["Limits", "Refusal", "cost_of"]
+
+#: What a message costs in frames, besides its own: a token, and each user of a list.
+_TOKEN_COST = 4.0
+_USER_COST = 0.2
 
 
 class Refusal(NamedTuple):
@@ -21,7 +26,7 @@ class Refusal(NamedTuple):
 
 
 class Limits:
-    """One connection's allowance: frames a second, their size, bad messages."""
+    """One connection's allowance: frames a second, weighted by cost; their size; bad messages."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket = TokenBucket(
@@ -31,24 +36,35 @@ class Limits:
         self._bad_messages = 0
 
     def admit(self, text: str | None, data: bytes | None) -> Refusal | bool:
-        """Take a frame off the allowance: True if it may be served, False if it is dropped without
+        """Take a frame off the allowance: True if it may be read, False if it is dropped without
         a word, or what the client is told.
         """
         size_bytes = len(text.encode()) if text is not None else len(data or b"")
-        limit = conf.BAZIS_WS_MAX_FRAME_BYTES
-        if size_bytes > limit:
-            detail = f"At most {limit} bytes a frame"
-            return Refusal("message_too_big", detail, protocol.CLOSE_TOO_BIG)
-        if self._bucket.take():
+        if size_bytes > conf.BAZIS_WS_MAX_FRAME_BYTES:
+            return self.too_big()
+        return self.charge(1)
+
+    def charge(self, units: float) -> Refusal | bool:
+        """Take what a frame costs off the allowance; as `admit`."""
+        if self._bucket.take(units):
             self._missed = max(0, self._missed - 1)
             return True
         self._missed += 1
         if self._missed > conf.BAZIS_WS_FRAMES_BURST:
-            return Refusal("rate_limited", "Too many frames", protocol.CLOSE_TOO_MUCH)
+            return self.flooded()
         if self._missed == 1:
             rate = conf.BAZIS_WS_FRAMES_PER_SECOND
             return Refusal("rate_limited", f"At most {rate} frames a second; dropped")
         return False
+
+    def flooded(self) -> Refusal:
+        """Return what is told to one who goes on over the limit."""
+        return Refusal("rate_limited", "Too many frames", protocol.CLOSE_TOO_MUCH)
+
+    def too_big(self) -> Refusal:
+        """Return what is told of a frame that is too big, or of too many fragments."""
+        detail = f"At most {conf.BAZIS_WS_MAX_FRAME_BYTES} bytes a frame"
+        return Refusal("message_too_big", detail, protocol.CLOSE_TOO_BIG)
 
     def bad_message(self, detail: str) -> Refusal:
         """Count a bad message; return what the client is told."""
@@ -57,30 +73,9 @@ class Limits:
         return Refusal("bad_message", detail, protocol.CLOSE_BAD_CLIENT if is_last else None)
 
 
-class TokenBucket:
-    """Allows `rate` events a second in the long run and `burst` at once.
-
-    Args:
-        clock: seconds, monotonic.
-    """
-
-    __slots__ = ("_burst", "_clock", "_filled_at", "_rate", "_tokens")
-
-    def __init__(
-        self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._tokens = float(burst)
-        self._filled_at = clock()
-
-    def take(self) -> bool:
-        """Take one token; False if there is none."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+def cost_of(content: dict[str, Any]) -> float:
+    """Return what a message costs besides its frame, in frames."""
+    if "token" in content and "type" not in content:
+        return _TOKEN_COST
+    users = content.get("users")
+    return _USER_COST * len(users) if isinstance(users, list) else 0.0

@@ -21,9 +21,6 @@ _ANSWER_SECONDS = 5.0
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: How long a server that stops waits for a client to go, and then for the project's hooks.
-_GONE_SECONDS, _FINISH_SECONDS = 1.0, 3.0
-
 
 class Line:
     """Frames to one client, in order and without waiting, up to the close frame.
@@ -42,29 +39,35 @@ class Line:
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
         self.closed_with: int | None = None
-        self.on_close: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], object] = lambda: None
         self._application = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._is_unanswered = False
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
-        self._gone = asyncio.Event()
-        self._finished = asyncio.Event()
+        self._is_finished = False
 
     def open(self) -> None:
         """Begin to send: the socket is accepted."""
         self._writer = make_writer(self._send, self._overflowed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether frames wait because the client doesn't read."""
+        return self._writer is not None and self._writer.is_full
 
     def push(self, frame: str | bytes) -> None:
         """Send a frame after those before it; silence before `open` and once closed."""
         if self._writer is not None and not self.is_closing:
             self._writer.write(frame)
 
-    async def fail(self, code: str, detail: str, close: int | None = None) -> None:
+    async def fail(
+        self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
+    ) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
         counts.note_refused(code)
-        self.push(error_frame(code, detail))
+        self.push(error_frame(code, detail, retry_after))
         if close is not None:
             await self.close(close)
 
@@ -78,6 +81,11 @@ class Line:
             self.on_close()
             await self._writer.close(code)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the client is gone, as far as the server tells, and the session has ended."""
+        return self._is_finished and (self._writer is None or self._writer.is_gone)
+
     def has_given_up(self) -> bool:
         """Tell whether the application was cancelled because nobody answered its close, and by
         nobody else; take the cancellation back then.
@@ -87,17 +95,8 @@ class Line:
         return self._application.uncancel() == 0
 
     async def go_down(self) -> None:
-        """Close with 4503, for the server stops, and return once the client is gone and the
-        session has ended.
-        """
+        """Close with 4503, for the server stops."""
         await self.close(protocol.CLOSE_GOING_DOWN)
-        try:
-            async with asyncio.timeout(_GONE_SECONDS):
-                await self._gone.wait()
-            async with asyncio.timeout(_FINISH_SECONDS):
-                await self._finished.wait()
-        except TimeoutError:
-            pass  # the server stops anyway
 
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
@@ -106,11 +105,10 @@ class Line:
             self._timer.cancel()
         if self._writer is not None:
             self._writer.abandon()
-        self._gone.set()
 
     def finish(self) -> None:
         """Note that nothing of the connection is left."""
-        self._finished.set()
+        self._is_finished = True
 
     def _give_up(self) -> None:
         if self._application is not None:

@@ -51,6 +51,7 @@ class Session:
     Attributes:
         user: as last loaded from the database.
         context: in which the session was opened.
+        has_ended: whether nothing is delivered any more.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Session:
         self.group = key_group(identity.key)
         self.common_group = common_group(namespace_of(identity.key))
         self.is_live = False
+        self.has_ended = False
         self.watches = Watches(layer, channel, write)
         self._watcher = watcher
         self._layer = layer
@@ -128,14 +130,17 @@ class Session:
         self._start(identity, self._replay.renew(since))
         await self._ask_again()
 
-    async def close(self) -> None:
-        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
-        if self.is_live:
-            counts.sessions -= 1
-        self.is_live = False
+    def stop(self) -> None:
+        """Deliver nothing any more."""
+        counts.sessions -= self.is_live
+        self.is_live, self.has_ended = False, True
         current_reauthorizer().discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
+
+    async def close(self) -> None:
+        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
+        self.stop()
         self._replay.close()
         await self.watches.clear()
         await self._layer.group_discard(self.group, self._channel)
@@ -144,12 +149,18 @@ class Session:
 
     def deliver(self, event: Event) -> None:
         """Push what was sent to a group, if it is for this session."""
-        if event["group"] not in self._replay.streams:
+        place = self._replay.places.get(event["group"])
+        if place is None:
             return  # a former session's, still in the queue
-        if self.is_live:
-            self._give(event)
-        else:
+        if not self.is_live:
             self._held.append(event)
+        elif "frame" in event and place.next_offset == event["position"][0]:
+            # One of many who get this message, in its turn: as little as can be.
+            place.next_offset += 1
+            place.last = event["position"]
+            self._write(event["frame"])
+        else:
+            self._give(event)
 
     def _give(self, event: Event) -> None:
         if event["type"] == "ws.missed":
@@ -167,7 +178,7 @@ class Session:
                 counts.lag.observe(event["at"])
 
     def _tell_missed(self) -> None:
-        lost, self._replay.lost = self._replay.lost, {}
+        lost = self._replay.told()
         if lost and self.is_live:
             self._write(missed_frame(lost))
             counts.missed += 1

@@ -23,6 +23,8 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 _LONGEST_SECONDS = 1.0
 #: Messages held for one stream while it is being healed; with more, those lost are told.
 _MOST_HELD = 1000
+#: Streams after which the event loop gets a turn, however many are healed.
+_STREAMS_A_TURN = 500
 #: Tries to read a stream that turns out to be another one each time.
 _TRIES = 3
 
@@ -104,7 +106,8 @@ class Healer:
         if held is None:
             self.heal()
             held = follower.held
-        if event.get("type") == "ws.end":
+        kind = str(event.get("type"))
+        if kind.startswith("ws.") and kind != "ws.push":
             return await self._hand_out(channel, event, data)  # the end of a session waits for none
         if held is not None and len(held) < _MOST_HELD:
             held.append(Held(entry, event, data))
@@ -161,7 +164,9 @@ class Healer:
         for error in errors:
             logger.error("What was missed can't be read yet. %s", error)
         gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
-        for channel, entries in gaps.items():
+        for number, (channel, entries) in enumerate(gaps.items(), 1):
+            if number % _STREAMS_A_TURN == 0:
+                await asyncio.sleep(0)
             follower = following[channel]
             async with follower.lock:
                 for entry in entries:

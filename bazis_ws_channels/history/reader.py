@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ..exceptions import ChannelLayerUnavailable
+from ..redis.commands import Command
 from ..redis.connection import connection_to
 from ..redis.errors import explain
 from ..redis.hosts import Host
@@ -16,6 +17,9 @@ from .commands import read, tail_of
 from .positions import Position, Tail
 
 __all__ = ["Reader"]
+
+#: Streams that are read together; each round has a time limit of its own.
+_ROUND = 500
 
 
 class Reader:
@@ -46,25 +50,30 @@ class Reader:
     async def answers(
         self, channels: Sequence[str], since: Sequence[Position | None]
     ) -> list[Tail | RedisError | OSError]:
-        """Return the ends of streams, or why one can't be read: a round trip to each server."""
+        """Return the ends of streams, or why one can't be read: the servers are asked at the
+        same time, in rounds.
+        """
         shards: dict[Host, list[int]] = {}
         for number, channel in enumerate(channels):
             shards.setdefault(self._host_of(channel), []).append(number)
-        commands = {
-            host: [read(channels[number], since[number]) for number in numbers]
-            for host, numbers in shards.items()
-        }
-        replies = await asyncio.gather(
-            *(connection_to(host).exchange(each) for host, each in commands.items()),
-            return_exceptions=True,
-        )
         answers: dict[int, Tail | RedisError | OSError] = {}
-        for numbers, reply in zip(shards.values(), replies, strict=True):
-            if isinstance(reply, BaseException) and not isinstance(reply, RedisError | OSError):
-                raise reply
-            each = [reply] * len(numbers) if isinstance(reply, BaseException) else reply
-            answers |= zip(numbers, map(_answer, each), strict=True)
+
+        async def ask(host: Host, numbers: Sequence[int]) -> None:
+            for start in range(0, len(numbers), _ROUND):
+                each = numbers[start : start + _ROUND]
+                commands = read((channels[number], since[number]) for number in each)
+                answers.update(zip(each, await _replies(host, commands), strict=True))
+
+        await asyncio.gather(*(ask(host, numbers) for host, numbers in shards.items()))
         return [answers[number] for number in range(len(channels))]
+
+
+async def _replies(host: Host, commands: Sequence[Command]) -> list[Tail | RedisError | OSError]:
+    try:
+        replies = await connection_to(host).exchange(commands)
+    except (RedisError, OSError) as error:
+        return [error] * len(commands)
+    return [_answer(reply) for reply in replies]
 
 
 def _answer(reply: Any) -> Tail | RedisError | OSError:

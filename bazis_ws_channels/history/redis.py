@@ -78,7 +78,7 @@ class RedisStreams:
         channels = self._channels(groups)
         commands: dict[Host, list[Command]] = {}
         for channel in channels:
-            commands.setdefault(self._layer.host_of(channel), []).append(read(channel, None))
+            commands.setdefault(self._layer.host_of(channel), []).extend(read([(channel, None)]))
         replies = exchange(commands, limit_seconds)
         answers = {host: iter(_checked(reply)) for host, reply in replies.items()}
         return [tail_of(next(answers[self._layer.host_of(each)])).top for each in channels]

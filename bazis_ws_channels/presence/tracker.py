@@ -8,12 +8,13 @@ records are still there; a session is written when it opens and when it closes.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from ..conf import conf
-from ..exceptions import PresenceUnavailable, SessionRefused
+from ..exceptions import PresenceUnavailable, ServerBusy, SessionRefused
 from ..loops import LoopLocal
 from ..servers import on_server_stop
 from .announcer import Announcer
@@ -26,29 +27,48 @@ from .upkeep import Job
 
 __all__ = ["Line", "Tracker", "current_tracker"]
 
+#: Sockets that are closed before the event loop gets a turn.
+_CLOSES_A_TURN = 100
+#: Seconds that clients have to answer the close frame, and between looks whether they have.
+_GOING_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+
 
 class Line(Protocol):
     """An open connection."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+
     async def go_down(self) -> None:
-        """Close with 4503, for the server stops, and return when the client is gone."""
+        """Close with 4503, for the server stops."""
 
 
 class Tracker:
     """Keeps one event loop's sessions in the presence store.
 
     Attributes:
-        lines: all open connections of this loop, with a session or without.
         lease: the lease under which the sessions are written.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lines: set[Line] = set()
+        self._lines: set[Line] = set()
+        self._clock = clock
+        self._is_stopping = False
         self.lease = Lease(clock)
         self._roster = Roster(self.lease)
         self._announcer = Announcer(self._confirm)
         self._keeper = Keeper(self.lease, self._roster, self._announcer, clock)
         on_server_stop(self.stop)
+
+    def line_opened(self, line: Line) -> None:
+        """Enter an open connection, with a session or without."""
+        self._lines.add(line)
+
+    def line_closed(self, line: Line) -> None:
+        """Forget a connection: it is gone."""
+        self._lines.discard(line)
 
     async def connect(self, session_id: str, key: str, watcher: Watcher, token: Token) -> None:
         """Write that a session of the user with this key is open; the same again renews it.
@@ -56,7 +76,10 @@ class Tracker:
         Raises:
             SessionRefused: ``too_many_connections``, or ``invalid_token`` for a revoked one.
             PresenceUnavailable: the store is out of reach.
+            ServerBusy: the server stops.
         """
+        if self._is_stopping:
+            raise ServerBusy(round(random.uniform(0.2, 2), 1))
         is_new = self._roster.add(session_id, key, watcher)
         try:
             reply = await self._connect(session_id, key, token)
@@ -76,13 +99,29 @@ class Tracker:
         if self._roster.remove(session_id):
             await self._keeper.write_departures()
 
-    async def stop(self) -> None:
-        """Close all connections and take their sessions off at once: the server stops."""
+    def stop(self) -> Awaitable[None]:
+        """Close all connections and take their sessions off at once: the server stops.
+
+        Connections that are open at the call are waited for, even if the server has ended their
+        applications meanwhile: their clients are yet to get the close frame.
+        """
+        self._is_stopping = True
         self._keeper.cancel()
-        going = [line.go_down() for line in tuple(self.lines)]
-        await asyncio.gather(*going, return_exceptions=True)
+        return self._stop(list(self._lines))
+
+    async def _stop(self, lines: list[Line]) -> None:
+        # First what is one call for all: closing many sockets takes its time.
         self._roster.remove_all()
         await self._keeper.write_departures()
+        for number, line in enumerate(lines, 1):
+            await line.go_down()
+            if number % _CLOSES_A_TURN == 0:
+                await asyncio.sleep(0)
+        for _ in range(int(_GOING_SECONDS / _LOOK_SECONDS)):
+            lines = [line for line in lines if not line.is_gone]
+            if not lines:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         await self._announcer.stop()
         self._keeper.leave_graces()
         await self._keeper.release()

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from ..types import Send
 from .writer import Writer, server_send
 
-__all__ = ["make_writer", "on_server_stop"]
+__all__ = ["has_arrived", "make_writer", "on_server_stop"]
+
+
+async def has_arrived(send: Any) -> bool:
+    """Let others that are open have their turn; then tell whether the connection whose `send`
+    this is is still there, as far as its server knows.
+    """
+    if "daphne.ws_protocol" not in sys.modules:
+        return True
+    from .daphne import protocol_of
+    from .daphne_options import limit_early_data, pace_accepts
+
+    protocol = protocol_of(server_send(send))
+    if protocol is None:
+        return True
+    pace_accepts(protocol.transport)
+    limit_early_data(protocol)
+    for _ in range(2):
+        await asyncio.sleep(0)  # the end of the connection may be right behind its request
+    return bool(protocol.state != protocol.STATE_CLOSED)
 
 
 def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:

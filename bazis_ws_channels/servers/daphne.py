@@ -45,6 +45,16 @@ class DaphneWriter(Writer):
         protocol.transport.unregisterProducer()
         protocol.transport.registerProducer(self, True)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether Twisted holds all that it takes."""
+        return self._is_paused
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended."""
+        return bool(self._protocol.state == self._protocol.STATE_CLOSED)
+
     def write(self, frame: str | bytes) -> None:
         """Write a frame, or queue it while the transport is full."""
         if self._closed:
@@ -64,6 +74,11 @@ class DaphneWriter(Writer):
         self._pending.clear()
         self._detach()
         await self._send({"type": "websocket.close", "code": code})
+        transport = self._protocol.transport
+        if self._is_direct and transport is not None and transport.connected:
+            # Where this loop is behind, autobahn would cut the connection before Twisted's turn to
+            # write comes.
+            transport.doWrite()
 
     def abandon(self) -> None:
         """Drop everything: the connection is gone."""
@@ -139,13 +154,13 @@ def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
     if not getattr(reactor, "running", False) or not isInIOThread():
         return
 
-    async def limited() -> None:
+    async def limited(stopping: Awaitable[None]) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
-            await callback()
+            await stopping
 
     def trigger() -> Any:
-        deferred = Deferred.fromFuture(asyncio.ensure_future(limited()))
-        deferred.addErrback(lambda failure: None)
+        deferred = Deferred.fromFuture(asyncio.ensure_future(limited(callback())))
+        deferred.addErrback(lambda failure: logger.warning("The end was cut short: %r", failure))
         return deferred
 
     reactor.addSystemEventTrigger("before", "shutdown", trigger)  # type: ignore[attr-defined]

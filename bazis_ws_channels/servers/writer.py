@@ -41,6 +41,16 @@ class Writer:
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether frames wait because the client doesn't read."""
+        return bool(self._pending)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection has ended, where the server can tell, else it is closed."""
+        return self._closed
+
     def write(self, frame: str | bytes) -> None:
         """Send a text or binary frame after those before it; silence once closed."""
         if self._closed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.benchmarks import report, valkey
 from tests.benchmarks.measures import (
+    attacks,
     broadcast,
     connect,
     limit,
@@ -19,6 +20,7 @@ from tests.benchmarks.measures import (
     presence,
     publish,
     reauthorize,
+    storm,
 )
 from tests.benchmarks.processes import raise_file_limit
 from tests.benchmarks.run import KINDS, Run
@@ -33,6 +35,8 @@ MEASURES = {
     "presence": presence,
     "listing": listing,
     "reauthorize": reauthorize,
+    "storm": storm,
+    "attacks": attacks,
 }
 
 
@@ -84,7 +88,7 @@ def main() -> int:
         run = Run(
             redis_url=url,
             folder=Path(folder),
-            users=1100 if options.quick else 5100,
+            users=1100 if options.quick else 10_100,
             kinds=tuple(options.kind or KINDS),
             quick=options.quick,
             sizes=sizes,

@@ -88,6 +88,12 @@ class Worker(Process):
         self.popen.stdin.write(json.dumps(command).encode() + b"\n")
         self.popen.stdin.flush()
 
+    def poll(self) -> dict | None:
+        """Return the next answer line if there is one."""
+        if b"\n" not in self.buffer and not select.select([self.popen.stdout], [], [], 0)[0]:
+            return None
+        return self.answer()
+
     def answer(self, timeout: float = 120) -> dict:
         """Return the next answer line."""
         deadline = time.monotonic() + timeout

@@ -4,10 +4,13 @@ import gc
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 __all__ = ["SETTINGS", "count_queries", "stats_application"]
 
+#: How far away the database seems to be.
+AWAY_SECONDS = float(os.environ.get("BENCH_DATABASE_SECONDS", "0"))
 FOLDER = Path(os.environ.get("BENCH_FOLDER", "/tmp"))
 
 # What both projects are given alike. Query logging, debug and sessions are off in both: they
@@ -40,10 +43,12 @@ class QueryCounter:
     def __call__(self, execute, sql, params, many, context):
         with self.lock:
             self.count += 1
+        time.sleep(AWAY_SECONDS)
         return execute(sql, params, many, context)
 
     def watch(self, connection, **_):
         """Join a new database connection; a reopened one has the counter already."""
+        time.sleep(AWAY_SECONDS)
         if self not in connection.execute_wrappers:
             connection.execute_wrappers.append(self)
 

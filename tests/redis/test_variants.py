@@ -21,10 +21,10 @@ from tests.presence.test_store import QUESTIONS
 ODD = "p@ss:w/ord?#%&= ü"
 PACKAGE = ROOT / "bazis_ws_channels"
 #: What the code sends beside presence's questions.
-PLAIN = set(
-    ["eval", "evalsha", "ping", "publish", "subscribe", "unsubscribe", "psubscribe", "role"]
-    + ["get", "set"]  # what a call with an idempotency key returned
-)
+PLAIN = {
+    *("eval", "evalsha", "ping", "publish", "subscribe", "unsubscribe", "psubscribe", "role"),
+    *("get", "set"),  # what a call with an idempotency key returned
+}
 
 
 async def live(daphne, use, host, users):

@@ -1,5 +1,7 @@
 """Callables that settings name by a dotted path."""
 
+import time
+
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -26,6 +28,12 @@ def from_database(kid):
 def broken(kid):
     """Fail."""
     raise OSError("the key service is out of reach")
+
+
+def slow(kid):
+    """Take longer than a test's authentication timeout."""
+    time.sleep(2.5)
+    return CURRENT
 
 
 #: An ASGI application that takes no notice of Django sessions.

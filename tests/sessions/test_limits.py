@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.connection.limits import TokenBucket
+from bazis_ws_channels.buckets import TokenBucket
 from tests.kit import Client, RawSocket, until
 
 BURST, BAD, CONNECTIONS, WATCHED, FRAME = 30, 5, 3, 4, 500

@@ -12,7 +12,7 @@ from jose import jwk, jwt
 
 from bazis_ws_channels import auth
 from bazis_ws_channels.auth import tokens
-from bazis_ws_channels.auth.identity import aauthenticate
+from bazis_ws_channels.auth.arrivals import aauthenticate
 from bazis_ws_channels.exceptions import AuthenticationFailed, TokenError
 from tests.sessions import callables
 from tests.sessions.forging import b64, claims, ec_pair, forge, rsa_pair, sign

@@ -1,0 +1,225 @@
+"""Sign-ins of one event loop: in order, many in one query, and no more than can be served soon."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from django.views.decorators.debug import sensitive_variables
+
+from ..buckets import TokenBucket
+from ..conf import conf
+from ..exceptions import ServerBusy
+from ..loops import LoopLocal
+from . import tokens
+from .identity import Identity, identify_all
+from .threads import DatabaseThread
+
+__all__ = ["Arrivals", "aauthenticate", "current_arrivals"]
+
+#: Sign-ins that share a query.
+_BATCH = 500
+#: Sign-ins that go on before the event loop gets a turn.
+_ANSWERS_A_TURN = 25
+#: Threads, and with them database connections. A second one helps where the database is slow.
+_THREADS = 4
+#: Seconds that one query may take before another thread serves those who came meanwhile.
+_SLOW_SECONDS = 0.1
+#: Seconds within which a sign-in must be served, or it is refused at once.
+_SOON_SECONDS = 5.0
+#: Sign-ins that may wait, however fast they are served: each holds a socket.
+_MOST_WAITING = 10_000
+
+Answers = Sequence[Identity | Exception]
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """Somebody whose token is good, and who waits to hear whose it is."""
+
+    claims: tokens.Claims
+    answer: asyncio.Future[Identity]
+
+
+@dataclass(slots=True)
+class _Desk:
+    """A thread that serves.
+
+    Attributes:
+        since: when its present batch began; None if it is free.
+    """
+
+    thread: DatabaseThread = field(default_factory=DatabaseThread)
+    since: float | None = None
+
+
+class Arrivals:
+    """The queue in front of the database.
+
+    One thread serves all who came while it was busy with those before, by one query. More threads
+    help out when that takes long, or when a whole batch waits. A cancelled call has left the
+    queue. What can't be served soon is refused at once, with an honest time to come back.
+
+    Args:
+        serve: returns whose each of some claims is, or what is wrong; called in a thread.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        serve: Callable[[Sequence[tokens.Claims]], Answers] = identify_all,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._serve = serve
+        self._clock = clock
+        self._waiting: deque[_Arrival] = deque()
+        self._desks = [_Desk() for _ in range(_THREADS)]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._batch_seconds = 0.0
+        rate = conf.BAZIS_WS_HANDSHAKES_PER_SECOND
+        self._handshakes = TokenBucket(rate, max(1.0, rate), clock)
+
+    def count_handshake(self) -> None:
+        """Count a handshake.
+
+        Raises:
+            ServerBusy: too many came within the last second.
+        """
+        if not self._handshakes.take():
+            raise ServerBusy(_jittered(2.0))
+
+    async def identify(self, claims: tokens.Claims, *, is_known: bool = False) -> Identity:
+        """Return whose claims these are, when it is their turn.
+
+        Args:
+            is_known: whoever it is has a session already, and is never refused for others.
+
+        Raises:
+            AuthenticationFailed: ``user_not_found``.
+            ServerBusy: too many wait already.
+            django.db.Error: the database is out of reach.
+        """
+        wait = self.expected_seconds
+        if not is_known and (wait > _SOON_SECONDS or len(self._waiting) >= _MOST_WAITING):
+            raise ServerBusy(_jittered(max(wait, 1.0)))
+        answer: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Arrival(claims, answer))
+        self._open_desk()
+        return await answer
+
+    async def close(self) -> None:
+        """End the threads and their database connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for desk in self._desks:
+            desk.thread.close()
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long somebody who comes now would wait: by how long a batch takes, and how long the
+        present ones have been taking already.
+        """
+        running = self._running_seconds()
+        if not running:
+            return 0.0
+        batch_seconds = max(self._batch_seconds, min(running))
+        batches = 1 + len(self._waiting) // _BATCH
+        return batch_seconds * math.ceil(batches / _THREADS)
+
+    def _open_desk(self) -> None:
+        """Let a free thread serve, unless those that are at work will be done in a moment."""
+        free = [desk for desk in self._desks if desk.since is None]
+        is_idle = len(free) == len(self._desks)
+        if not free or not self._waiting:
+            return
+        is_slow = not is_idle and min(self._running_seconds()) > 0.9 * _SLOW_SECONDS
+        if is_idle or is_slow or len(self._waiting) >= _BATCH:
+            free[0].since = self._clock()
+            task = asyncio.create_task(self._work(free[0]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _running_seconds(self) -> list[float]:
+        """Return how long each batch has been taking."""
+        now = self._clock()
+        return [now - desk.since for desk in self._desks if desk.since is not None]
+
+    async def _work(self, desk: _Desk) -> None:
+        """Serve until nobody waits."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)  # let others that come in this turn of the loop come along
+        try:
+            while batch := self._take_batch():
+                desk.since = self._clock()
+                helper = loop.call_later(_SLOW_SECONDS, self._open_desk)
+                try:
+                    await self._answer(desk, batch)
+                finally:
+                    helper.cancel()
+                self._batch_seconds = self._clock() - desk.since
+        finally:
+            desk.since = None
+
+    def _take_batch(self) -> list[_Arrival]:
+        """Take the next ones whose sockets are still there."""
+        batch: list[_Arrival] = []
+        while self._waiting and len(batch) < _BATCH:
+            arrival = self._waiting.popleft()
+            if not arrival.answer.done():
+                batch.append(arrival)
+        return batch
+
+    async def _answer(self, desk: _Desk, batch: Sequence[_Arrival]) -> None:
+        try:
+            claims = [arrival.claims for arrival in batch]
+            answers = await desk.thread.run(self._serve, claims)
+        except Exception as error:
+            answers = [error] * len(batch)
+        except BaseException:
+            for arrival in batch:
+                arrival.answer.cancel()
+            raise
+        for number, (arrival, answer) in enumerate(zip(batch, answers, strict=True)):
+            if number % _ANSWERS_A_TURN == _ANSWERS_A_TURN - 1:
+                await asyncio.sleep(0)  # each goes on with its session: let others run
+            if arrival.answer.done():
+                continue
+            if isinstance(answer, Exception):
+                arrival.answer.set_exception(answer)
+            else:
+                arrival.answer.set_result(answer)
+
+
+def _jittered(seconds: float) -> float:
+    """Spread those who are refused together over as much time again."""
+    return round(seconds * random.uniform(1, 2), 1)
+
+
+_arrivals: LoopLocal[Arrivals] = LoopLocal(Arrivals, Arrivals.close)
+
+
+def current_arrivals() -> Arrivals:
+    """Return the running event loop's queue."""
+    return _arrivals.get()
+
+
+@sensitive_variables()
+async def aauthenticate(token: str, *, is_known: bool = False) -> Identity:
+    """Return whose token this is, when it is its turn; a bad token never gets into the queue.
+
+    Args:
+        is_known: the token renews a session.
+
+    Raises:
+        AuthenticationFailed: ``expired_token``, ``invalid_token`` or ``user_not_found``.
+        ServerBusy: more wait than can be served soon.
+        django.db.Error: the database is out of reach.
+    """
+    claims = await tokens.averify(token)
+    return await current_arrivals().identify(claims, is_known=is_known)

@@ -1,0 +1,55 @@
+"""What makes daphne's handshakes cheaper, and lets others run between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["limit_early_data", "pace_accepts", "spare_dump"]
+
+#: What a client may send before its socket is accepted.
+_EARLY_BYTES = 64 * 1024
+
+#: Connections that Twisted accepts before it looks at those that are open.
+_ACCEPTS_A_TURN = 10
+
+
+def pace_accepts(transport: Any) -> None:
+    """Let few connections be accepted at a time on the port on which this one came.
+
+    Twisted accepts a hundred at once, then 20 more each time, and all of their handshakes come
+    before anybody else's frames. In a storm the others would wait for seconds. Those who wait in
+    the backlog don't mind.
+    """
+    port: Any = getattr(transport, "server", None)
+    if getattr(port, "numberAccepts", 0) > _ACCEPTS_A_TURN:
+        port.numberAccepts = _ACCEPTS_A_TURN
+
+
+def limit_early_data(protocol: Any) -> None:
+    """Cut a client that sends much before its socket is accepted: autobahn would hold all of it."""
+    receive = protocol.dataReceived
+
+    def received(data: bytes) -> None:
+        if protocol.state == protocol.STATE_CONNECTING:
+            if len(protocol.data) + len(data) > _EARLY_BYTES:
+                protocol.transport.abortConnection()
+                return
+        else:
+            vars(protocol).pop("dataReceived", None)
+        receive(data)
+
+    protocol.dataReceived = received
+
+
+def spare_dump(factory: Any) -> None:
+    """Let later handshakes format no table of all options.
+
+    autobahn copies each option from the factory, unless the protocol has it already, and formats
+    the list of those that it copied for a debug log, whether that is written or not: a tenth of
+    what a handshake costs. So give the factory a class that has them all, and none to copy.
+    """
+    base = factory.protocol
+    names = getattr(base, "CONFIG_ATTRS", ())
+    if names and all(hasattr(factory, name) for name in names):
+        options = {name: getattr(factory, name) for name in names}
+        factory.protocol = type(base.__name__, (base,), {**options, "CONFIG_ATTRS": ()})

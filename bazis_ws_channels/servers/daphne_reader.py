@@ -1,0 +1,126 @@
+"""Frames from one client of daphne.
+
+daphne puts all that comes into a queue without end, frames of up to 1 MiB, and autobahn answers
+every ping. autobahn's hooks (`IWebSocketChannel`), set on the one protocol, keep all of it within
+the client's budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..conf import conf
+from ..types import Event, Receive
+from .daphne_options import spare_dump
+from .reader import Budget, Reader
+
+__all__ = ["DaphneReader"]
+
+#: Queued frames with which reading from the socket is paused until the application has them all.
+_PAUSE_AT = 8
+_PAUSE_AT_BYTES = 64 * 1024
+#: Fragments of one message.
+_MOST_FRAGMENTS = 256
+_HOOKS = ("onMessageFrameBegin", "onMessageFrameData", "onMessage", "onPing", "onPong")
+
+
+class DaphneReader(Reader):
+    """Counts frames as they come, and pauses the transport while some wait."""
+
+    def __init__(
+        self, receive: Receive, budget: Budget, is_full: Callable[[], bool], protocol: Any
+    ) -> None:
+        super().__init__(receive)
+        self._budget = budget
+        self._is_full = is_full
+        self._protocol = protocol
+        spare_dump(protocol.factory)
+        self._queue = protocol.application_queue
+        self._pass_on = protocol.onMessage
+        self._begin_frame = protocol.onMessageFrameBegin
+        self._fragments = 0
+        self._queued_bytes = 0
+        self._is_paused = False
+        self._is_stopped = False
+        protocol.onMessageFrameBegin = self._frame_begins
+        protocol.onMessage = self._message
+        protocol.onPing = self._ping
+        protocol.onPong = self._pong
+
+    async def receive(self) -> Event:
+        """Return the next event; read on when there are no more."""
+        event = await self._receive()
+        if self._is_paused and not self._is_stopped and not self._queue.qsize():
+            self._is_paused = False
+            if self._protocol.transport is not None:
+                self._protocol.transport.resumeProducing()
+        return event
+
+    def stop(self) -> None:
+        """Drop what comes, and read no more: autobahn cuts the connection in a second."""
+        self._is_stopped = True
+        self._protocol.onMessageFrameData = _drop
+        self._protocol.data = b""  # one read may hold thousands of frames, not yet looked at
+        self._pause()
+
+    def detach(self) -> None:
+        """Take the hooks off."""
+        for name in _HOOKS:
+            vars(self._protocol).pop(name, None)
+
+    def _pause(self) -> None:
+        transport = self._protocol.transport
+        if not self._is_paused and transport is not None:
+            self._is_paused = True
+            transport.pauseProducing()
+
+    # --- autobahn's hooks -------------------------------------------------------------------
+
+    def _frame_begins(self, length: int) -> None:
+        """autobahn: a data frame of this length begins."""
+        protocol = self._protocol
+        self._fragments = 1 if protocol.current_frame.opcode else self._fragments + 1
+        if not self._is_stopped and self._is_too_much(length):
+            self._budget.was_exceeded()
+            self.stop()
+        if self._is_stopped:
+            protocol.frame_length, protocol.frame_data = length, []
+        else:
+            self._begin_frame(length)
+
+    def _is_too_much(self, length: int) -> bool:
+        if self._protocol.message_data_total_length + length > conf.BAZIS_WS_MAX_FRAME_BYTES:
+            return True
+        if self._fragments == 1:
+            return False
+        return self._fragments > _MOST_FRAGMENTS or not self._budget.may_send_control()
+
+    def _message(self, payload: bytes, is_binary: bool) -> None:
+        """autobahn: a message is complete."""
+        if self._is_stopped:
+            return
+        queued = self._queue.qsize()
+        if queued >= 2 * conf.BAZIS_WS_FRAMES_BURST + _PAUSE_AT:
+            # One read from the socket may hold thousands: more than the limits would let pass.
+            self._budget.was_flooded()
+            return self.stop()
+        self._queued_bytes = len(payload) + (self._queued_bytes if queued else 0)
+        self._pass_on(payload, is_binary)
+        if queued + 1 >= _PAUSE_AT or self._queued_bytes >= _PAUSE_AT_BYTES:
+            self._pause()
+
+    def _ping(self, payload: bytes) -> None:
+        """autobahn: a ping. A client that doesn't read gets no pong (RFC 6455, section 5.5.3)."""
+        if self._is_stopped or not self._budget.may_send_control() or self._is_full():
+            return
+        self._protocol.sendPong(payload)
+
+    def _pong(self, payload: bytes) -> None:
+        """autobahn: a pong, asked for or not."""
+        if not self._is_stopped:
+            self._budget.may_send_control()
+
+
+def _drop(payload: bytes) -> None:
+    """autobahn: a part of a frame that nobody wants."""
