@@ -11,6 +11,7 @@ from django.db import models
 
 from . import auth, presence, publishing, sending
 from .groups import session_key, user_group
+from .users import pk_of
 
 __all__ = ["UserWsMixin", "UserWsQuerySet"]
 
@@ -26,12 +27,12 @@ class UserWsMixin(models.Model):
     @property
     def user_channel(self) -> str:
         """The channel-layer group of the user's connections."""
-        return user_group(self.pk)
+        return user_group(pk_of(self))
 
     @property
     def ws_session(self) -> str:
         """The user's presence key."""
-        return session_key(self.pk)
+        return session_key(pk_of(self))
 
     @property
     def is_online(self) -> bool:

@@ -15,16 +15,16 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.utils import translation
 
 from . import sending
 from .exceptions import MessageTooBig, PublishError
-from .groups import common_group, user_group
+from .groups import common_group, key_group
 from .presence.queries import acount_quietly, count_command, count_from, count_quietly
 from .protocol import data_frame
 from .types import GroupMessage
-from .users import pk_of, pks_of, several
+from .users import aseveral, in_space, key_of, keys_of, pk_of, pks_of, several
 
 __all__ = [
     "MessageTooBig",
@@ -39,8 +39,8 @@ __all__ = [
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: A message to each user, by primary key; or to everybody, by None.
-Addressed = tuple[Any, GroupMessage]
+#: A message to each user, by key; or to everybody, by None.
+Addressed = tuple[str | None, GroupMessage]
 
 
 def publish(
@@ -74,12 +74,9 @@ async def apublish(
     users: Iterable[Any], data: Any, *, on_commit: bool = False, using: str | None = None
 ) -> int:
     """Async twin of `publish`."""
-    if isinstance(users, QuerySet):
-        users = [user async for user in users]
-    elif not isinstance(users, Sequence | set | frozenset):  # it may ask the database
-        users = await sync_to_async(several)(users)
-    users = several(users)
-    return await _asend(_to_users(users, data), on_commit, using or _database_of(users))
+    users = await aseveral(users)
+    messages = await in_space(_to_users, users, data)
+    return await _asend(messages, on_commit, using or _database_of(users))
 
 
 def broadcast(data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
@@ -90,7 +87,7 @@ def broadcast(data: Any, *, on_commit: bool = False, using: str | None = None) -
 
 async def abroadcast(data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
     """Async twin of `broadcast`."""
-    await _asend([_to_everybody(data)], on_commit, using)
+    await _asend([await in_space(_to_everybody, data)], on_commit, using)
 
 
 def notify(
@@ -119,7 +116,7 @@ async def anotify(
     using: str | None = None,
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
-    users = await sync_to_async(several)(users)
+    users = await aseveral(users)
     messages = await sync_to_async(_to_each)(users, build)
     return await _asend(messages, on_commit, using or _database_of(users))
 
@@ -129,7 +126,7 @@ async def anotify(
 
 def _to_users(users: Sequence[Any], data: Any) -> list[Addressed]:
     frame = data_frame(data)
-    return [(pk, sending.push(user_group(pk), frame)) for pk in pks_of(users)]
+    return [(key, sending.push(key_group(key), frame)) for key in keys_of(pks_of(users))]
 
 
 def _to_everybody(data: Any) -> Addressed:
@@ -142,8 +139,8 @@ def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> list[Addresse
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
             frame = data_frame(build(user))
-        pk = pk_of(user)
-        messages[pk] = sending.push(user_group(pk), frame)
+        key = key_of(pk_of(user))
+        messages[key] = sending.push(key_group(key), frame)
     return list(messages.items())
 
 
@@ -175,11 +172,11 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     """Send a round, and count the users' connections in the same round trip: before it, for who
     gets the message may go at once.
     """
-    pks = [pk for pk, _ in messages if pk is not None]
-    before = count_command(pks) if pks else None
-    counted = count_quietly(pks) if before is None else 0
+    keys = [key for key, _ in messages if key is not None]
+    before = count_command(keys) if keys else None
+    counted = count_quietly(keys) if before is None else 0
     reply = sending.send([message for _, message in messages], before)
-    return counted if before is None else count_from(pks, reply)
+    return counted if before is None else count_from(keys, reply)
 
 
 async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | None) -> int:
@@ -189,10 +186,10 @@ async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | No
         return 0
     connections = 0
     for round_ in sending.rounds(messages):
-        pks = [pk for pk, _ in round_ if pk is not None]
+        keys = [key for key, _ in round_ if key is not None]
         # Both are written at once where presence and the layer share a Redis: first the count.
         counted, _ = await asyncio.gather(
-            acount_quietly(pks), sending.asend([message for _, message in round_])
+            acount_quietly(keys), sending.asend([message for _, message in round_])
         )
         connections += counted
     return connections

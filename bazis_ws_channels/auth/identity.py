@@ -17,7 +17,7 @@ from ..exceptions import AuthenticationFailed
 from ..presence.stores import get_store
 from ..presence.stores.base import Revoked, Token
 from ..times import microseconds
-from ..users import key_of
+from ..users import key_of, pk_of
 from . import tokens
 from .keys import key_may_block
 
@@ -112,7 +112,7 @@ def session_identity(user: Any) -> Identity | None:
     """Return the identity of a Django session's user; None for anonymous or inactive ones."""
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
-    return Identity(user, key_of(user.pk), None, time.monotonic())
+    return Identity(user, key_of(pk_of(user)), None, time.monotonic())
 
 
 def identify(claims: tokens.Claims) -> Identity:

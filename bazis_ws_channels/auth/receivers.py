@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
 from ..conf import conf
-from .revocation import disconnect
+from ..users import key_of, pk_of
+from .revocation import disconnect_key
 
 __all__ = ["connect_receivers"]
 
@@ -30,8 +31,8 @@ def connect_receivers() -> None:
 
 
 def _logged_out(*, user: Any, **kwargs: Any) -> None:
-    if conf.BAZIS_WS_END_ON_LOGOUT and getattr(user, "pk", None) is not None:
-        _end_after_commit(user.pk)
+    if conf.BAZIS_WS_END_ON_LOGOUT and isinstance(user, get_user_model()):
+        _end_after_commit(user, user._state.db)
 
 
 def _saved(
@@ -47,21 +48,22 @@ def _saved(
     if (changed and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE) or (
         inactive and conf.BAZIS_WS_END_ON_DEACTIVATION
     ):
-        _end_after_commit(instance.pk, using)
+        _end_after_commit(instance, using)
 
 
 def _deleted(*, instance: Any, using: str, **kwargs: Any) -> None:
     if conf.BAZIS_WS_END_ON_DEACTIVATION:
-        _end_after_commit(instance.pk, using)
+        _end_after_commit(instance, using)
 
 
-def _end_after_commit(pk: Any, using: str | None = None) -> None:
-    transaction.on_commit(lambda: _end_quietly(pk), using=using)
+def _end_after_commit(user: Any, using: str | None) -> None:
+    key = key_of(pk_of(user))  # now: the commit may come in another namespace
+    transaction.on_commit(lambda: _end_quietly(key), using=using)
 
 
-def _end_quietly(pk: Any) -> None:
+def _end_quietly(key: str) -> None:
     """End the sessions; what fails is logged, for the log-out or the write is done."""
     try:
-        disconnect(pk)
+        disconnect_key(key)
     except Exception:
-        logger.exception("The sessions of user %s could not be ended.", pk)
+        logger.exception("The sessions of user %s could not be ended.", key)

@@ -8,15 +8,16 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 
-from .. import presence, sending
+from .. import sending
 from ..conf import conf
 from ..exceptions import AuthenticationFailed, TokenError
-from ..groups import user_group
+from ..groups import key_group
+from ..presence.queries import acount_by_key, count_by_key
 from ..presence.stores import get_store
 from ..presence.stores.base import RevokeBefore, RevokeToken
 from ..times import microseconds
 from ..types import GroupMessage
-from ..users import key_of, pk_of
+from ..users import in_space, key_of, pk_of
 from . import tokens
 from .identity import identify
 
@@ -25,6 +26,7 @@ __all__ = [
     "arevoke_before",
     "arevoke_token",
     "disconnect",
+    "disconnect_key",
     "revoke_before",
     "revoke_token",
 ]
@@ -48,22 +50,26 @@ def disconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> i
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("adisconnect")
-    pk = pk_of(user)
-    if revoke:
-        # Revoke before ending sessions, so that a reconnect in between is refused.
-        get_store().ask(_before(pk, None))
-    connections = presence.count([pk])
-    sending.send([_ending(pk, code)])
-    return connections
+    return disconnect_key(_key(user), code, revoke=revoke)
 
 
 async def adisconnect(user: Any, code: str = "logged_out", *, revoke: bool = True) -> int:
     """Async twin of `disconnect`."""
-    pk = pk_of(user)
+    key = await in_space(_key, user)
     if revoke:
-        await get_store().aask(_before(pk, None))
-    connections = await presence.acount([pk])
-    await sending.asend([_ending(pk, code)])
+        await get_store().aask(_before(key, None))
+    connections = await acount_by_key([key])
+    await sending.asend([_ending(key, code)])
+    return connections
+
+
+def disconnect_key(key: str, code: str = "logged_out", *, revoke: bool = True) -> int:
+    """As `disconnect`, of the user with this key."""
+    if revoke:
+        # Revoke before ending sessions, so that a reconnect in between is refused.
+        get_store().ask(_before(key, None))
+    connections = count_by_key([key])
+    sending.send([_ending(key, code)])
     return connections
 
 
@@ -82,16 +88,16 @@ def revoke_before(user: Any, moment: float | None = None) -> None:
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_before")
-    pk = pk_of(user)
-    before_us = get_store().ask(_before(pk, moment))
-    sending.send([_ending(pk, "logged_out", before=before_us)])
+    key = _key(user)
+    before_us = get_store().ask(_before(key, moment))
+    sending.send([_ending(key, "logged_out", before=before_us)])
 
 
 async def arevoke_before(user: Any, moment: float | None = None) -> None:
     """Async twin of `revoke_before`."""
-    pk = pk_of(user)
-    before_us = await get_store().aask(_before(pk, moment))
-    await sending.asend([_ending(pk, "logged_out", before=before_us)])
+    key = await in_space(_key, user)
+    before_us = await get_store().aask(_before(key, moment))
+    await sending.asend([_ending(key, "logged_out", before=before_us)])
 
 
 def revoke_token(token: str) -> None:
@@ -103,34 +109,38 @@ def revoke_token(token: str) -> None:
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_token")
-    claims, pk = _claims_and_pk(token)
+    claims, key = _claims_and_key(token)
     get_store().ask(_void(claims))
-    if pk is not None:
-        sending.send([_ending(pk, "logged_out", jti=claims.jti)])
+    if key is not None:
+        sending.send([_ending(key, "logged_out", jti=claims.jti)])
 
 
 async def arevoke_token(token: str) -> None:
     """Async twin of `revoke_token`."""
-    claims, pk = await database_sync_to_async(_claims_and_pk)(token)
+    claims, key = await database_sync_to_async(_claims_and_key)(token)
     await get_store().aask(_void(claims))
-    if pk is not None:
-        await sending.asend([_ending(pk, "logged_out", jti=claims.jti)])
+    if key is not None:
+        await sending.asend([_ending(key, "logged_out", jti=claims.jti)])
 
 
-def _claims_and_pk(token: str) -> tuple[tokens.Claims, Any]:
+def _key(user: Any) -> str:
+    return key_of(pk_of(user))
+
+
+def _claims_and_key(token: str) -> tuple[tokens.Claims, str | None]:
     """Return the claims of a token, and whose it is; None if nobody's who could have sessions."""
     claims = tokens.verify(token)
     if claims.jti is None:
         raise TokenError("invalid_token", "A token without jti can't be revoked alone.")
     try:
-        return claims, identify(claims).user.pk
+        return claims, identify(claims).key
     except AuthenticationFailed:
         return claims, None
 
 
-def _before(pk: Any, moment: float | None) -> RevokeBefore:
+def _before(key: str, moment: float | None) -> RevokeBefore:
     before_us = None if moment is None else microseconds(moment)
-    return RevokeBefore(key_of(pk), before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS))
+    return RevokeBefore(key, before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS))
 
 
 def _void(claims: tokens.Claims) -> RevokeToken:
@@ -138,9 +148,9 @@ def _void(claims: tokens.Claims) -> RevokeToken:
     return RevokeToken(str(claims.jti), max(1, math.ceil(left)))
 
 
-def _ending(pk: Any, code: str, **which: Any) -> GroupMessage:
+def _ending(key: str, code: str, **which: Any) -> GroupMessage:
     """Return the message that ends the user's sessions on every process; `which` chooses among
     them, see `Session.is_ended_by`.
     """
-    group, detail = user_group(pk), _DETAILS.get(code, code)
+    group, detail = key_group(key), _DETAILS.get(code, code)
     return group, {"type": "ws.end", "group": group, "code": code, "detail": detail, **which}

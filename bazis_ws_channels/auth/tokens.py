@@ -95,7 +95,7 @@ def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
     pk_of(user)
     lifetime = conf.BAZIS_WS_TOKEN_LIFETIME if lifetime is None else lifetime
     seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
-    field = conf.BAZIS_WS_JWT_USER_FIELD or type(user).USERNAME_FIELD
+    field = conf.BAZIS_WS_JWT_USER_FIELD or user.USERNAME_FIELD
     value = getattr(user, field)
     now = time.time()
     claims = {

@@ -47,9 +47,13 @@ class Watches:
         layer: the channel layer.
         channel: the connection's own channel.
         write: sends a text frame to the client.
+        namespace: that of the session's user, and so of those whom it may watch.
     """
 
-    def __init__(self, layer: Any, channel: str, write: Callable[[str], None]) -> None:
+    def __init__(
+        self, layer: Any, channel: str, write: Callable[[str], None], namespace: str
+    ) -> None:
+        self._namespace = namespace
         self._layer = layer
         self._channel = channel
         self._write = write
@@ -65,7 +69,7 @@ class Watches:
             WatchForbidden: too many, or not all of them are allowed; then none is watched.
             PresenceUnavailable, ChannelLayerUnavailable: Redis is out of reach.
         """
-        keys = {key_of(pk): pk for pk in pks}
+        keys = {key_of(pk, self._namespace): pk for pk in pks}
         fresh = [key for key in keys if key not in self._seen]
         limit = conf.BAZIS_WS_MAX_WATCHED
         if len(self._seen) + len(fresh) > limit:
@@ -82,7 +86,7 @@ class Watches:
 
     async def unwatch(self, pks: Iterable[Any]) -> None:
         """Stop watching those of `pks` that are watched."""
-        await self._unwatch(map(key_of, pks))
+        await self._unwatch(key_of(pk, self._namespace) for pk in pks)
 
     async def clear(self) -> None:
         """Stop watching everybody."""

@@ -20,7 +20,7 @@ from ..redis.commands import Command
 from ..redis.hosts import Host
 from ..sending import refuse_on_loop
 from ..times import datetime_of
-from ..users import in_namespace, key_of, pk_from_key, pks_of
+from ..users import aseveral, in_space, keys_of, own_keys, pk_from_key, pk_of, pks_of, several
 from .stores import get_store
 from .stores.base import Counts, OnlineCount, OnlineKeys, Question, Seen, Statuses, Store
 from .stores.encoding import Stale
@@ -29,6 +29,7 @@ from .stores.redis import RedisStore
 __all__ = [
     "Status",
     "acount",
+    "acount_by_key",
     "acount_quietly",
     "alast_seen",
     "aonline",
@@ -36,6 +37,7 @@ __all__ = [
     "aonline_users",
     "astatuses",
     "count",
+    "count_by_key",
     "count_command",
     "count_from",
     "count_quietly",
@@ -148,72 +150,69 @@ def statuses(users: Iterable[Any]) -> dict[Any, Status]:
         SynchronousOnlyOperation: called on an event loop; use `astatuses`.
     """
     refuse_on_loop("presence.astatuses")
-    pks = _saved(users)
-    return _merged(pks, (_reader.read(Statuses(keys)) for keys in _rounds(pks)))
+    pks, keys = _saved(several(users))
+    return _merged(pks, (_reader.read(Statuses(each)) for each in _rounds(keys)))
 
 
 async def astatuses(users: Iterable[Any]) -> dict[Any, Status]:
     """Async twin of `statuses`."""
-    pks = _saved(users)
-    return _merged(pks, [await _reader.aread(Statuses(keys)) async for keys in _around(pks)])
+    pks, keys = await in_space(_saved, await aseveral(users))
+    return _merged(pks, [await _reader.aread(Statuses(each)) async for each in _around(keys)])
 
 
 def online(users: Iterable[Any]) -> set[Any]:
     """Return the primary keys of those of `users` who are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline")
-    pks = _saved(users)
-    return _online(pks, (_reader.read(Counts(keys)) for keys in _rounds(pks)))
+    pks, keys = _saved(several(users))
+    return _online(pks, (_reader.read(Counts(each)) for each in _rounds(keys)))
 
 
 async def aonline(users: Iterable[Any]) -> set[Any]:
     """Async twin of `online`."""
-    pks = _saved(users)
-    return _online(pks, [await _reader.aread(Counts(keys)) async for keys in _around(pks)])
+    pks, keys = await in_space(_saved, await aseveral(users))
+    return _online(pks, [await _reader.aread(Counts(each)) async for each in _around(keys)])
 
 
 def count(users: Iterable[Any]) -> int:
     """Return how many live connections `users` have together. Raises as `statuses`."""
     refuse_on_loop("presence.acount")
-    pks = pks_of(users)
-    return sum(chain.from_iterable(_reader.read(Counts(keys)) or () for keys in _rounds(pks)))
+    return count_by_key(keys_of(pks_of(users)))
 
 
 async def acount(users: Iterable[Any]) -> int:
     """Async twin of `count`."""
-    pks = pks_of(users)
-    replies = [await _reader.aread(Counts(keys)) async for keys in _around(pks)]
-    return sum(chain.from_iterable(reply or () for reply in replies))
+    return await acount_by_key(await in_space(keys_of, pks_of(await aseveral(users))))
 
 
 def online_users() -> set[Any]:
     """Return the primary keys of all users who are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline_users")
     are_sure, keys = _reader.read(OnlineKeys()) or (True, [])
-    keys = list(filter(in_namespace, keys))
+    keys = own_keys(keys)
     if are_sure:
         return set(map(pk_from_key, keys))
-    return _online_keys(keys, (_reader.read(Counts(each)) for each in _sliced(keys)))
+    return _online_keys(keys, (_reader.read(Counts(each)) for each in _rounds(keys)))
 
 
 async def aonline_users() -> set[Any]:
     """Async twin of `online_users`."""
     are_sure, keys = await _reader.aread(OnlineKeys()) or (True, [])
-    keys = list(filter(in_namespace, keys))
+    keys = await in_space(own_keys, keys)
     if are_sure:
         return set(map(pk_from_key, keys))
-    return _online_keys(keys, [await _reader.aread(Counts(each)) for each in _sliced(keys)])
+    return _online_keys(keys, [await _reader.aread(Counts(each)) async for each in _around(keys)])
 
 
 def online_count() -> int:
     """Return how many users are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline_count")
-    number = None if conf.namespace else _reader.read(OnlineCount())
+    number = None if conf.BAZIS_WS_NAMESPACE else _reader.read(OnlineCount())
     return len(online_users()) if number is None else number
 
 
 async def aonline_count() -> int:
     """Async twin of `online_count`."""
-    number = None if conf.namespace else await _reader.aread(OnlineCount())
+    number = None if conf.BAZIS_WS_NAMESPACE else await _reader.aread(OnlineCount())
     return len(await aonline_users()) if number is None else number
 
 
@@ -236,46 +235,58 @@ def prefetch(users: Iterable[Any]) -> None:
     users = list(users)
     known = statuses(users)
     for user in users:
-        user._ws_status = known.get(user.pk, Status())
+        status = Status() if user.pk is None else known[pk_of(user)]
+        user._ws_status = status
 
 
-# --- for publishing, which counts in the same round trip ------------------------------------
+# --- by key: for publishing, which counts in the same round trip, and for endings -----------
 
 
-def count_command(pks: Sequence[Any]) -> tuple[Host, Command] | None:
+def count_by_key(keys: Sequence[str]) -> int:
+    """As `count`, of users by key."""
+    return sum(chain.from_iterable(_reader.read(Counts(each)) or () for each in _rounds(keys)))
+
+
+async def acount_by_key(keys: Sequence[str]) -> int:
+    """Async twin of `count_by_key`."""
+    replies = [await _reader.aread(Counts(each)) async for each in _around(keys)]
+    return sum(chain.from_iterable(reply or () for reply in replies))
+
+
+def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
     """Return a Redis command that counts users' connections; None where presence isn't in Redis."""
     store = get_store()
     if not isinstance(store, RedisStore) or _reader.has_just_failed:
         return None
-    return store.host, store.command(Counts([key_of(pk) for pk in pks]))
+    return store.host, store.command(Counts(keys))
 
 
-def count_from(pks: Sequence[Any], reply: Any) -> int:
+def count_from(keys: Sequence[str], reply: Any) -> int:
     """Return the count in the reply to `count_command`; ask again if it holds none."""
     store = get_store()
     if reply is None or not isinstance(store, RedisStore):
-        return count_quietly(pks)
+        return count_quietly(keys)
     try:
-        answer = store.answer(Counts([key_of(pk) for pk in pks]), reply)
+        answer = store.answer(Counts(keys), reply)
     except PresenceUnavailable as error:
         with suppress(PresenceUnavailable):
             _reader.failed(error)
         return 0
-    return count_quietly(pks) if isinstance(answer, Stale) else sum(answer)
+    return count_quietly(keys) if isinstance(answer, Stale) else sum(answer)
 
 
-def count_quietly(pks: Sequence[Any]) -> int:
-    """As `count`; 0 where the store can't answer, for publishing must not fail for it."""
+def count_quietly(keys: Sequence[str]) -> int:
+    """Count by key; 0 where the store can't answer, for publishing must not fail for it."""
     try:
-        return count(pks)
+        return count_by_key(keys)
     except PresenceUnavailable:
         return 0
 
 
-async def acount_quietly(pks: Sequence[Any]) -> int:
+async def acount_quietly(keys: Sequence[str]) -> int:
     """Async twin of `count_quietly`."""
     try:
-        return await acount(pks)
+        return await acount_by_key(keys)
     except PresenceUnavailable:
         return 0
 
@@ -283,26 +294,22 @@ async def acount_quietly(pks: Sequence[Any]) -> int:
 # --- helpers --------------------------------------------------------------------------------
 
 
-def _saved(users: Iterable[Any]) -> list[Any]:
-    if not isinstance(users, Model | str | bytes):  # which `pks_of` refuses
-        users = [user for user in users if getattr(user, "pk", user) is not None]
-    return pks_of(users)
+def _saved(users: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """Return the primary keys, and the keys, of those of `users` that are saved."""
+    pks = pks_of(user for user in users if not (isinstance(user, Model) and user.pk is None))
+    return pks, keys_of(pks)
 
 
-def _sliced(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+def _rounds(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + _ROUND] for start in range(0, len(keys), _ROUND))
 
 
-def _rounds(pks: Sequence[Any]) -> Iterator[Sequence[str]]:
-    return _sliced([key_of(pk) for pk in pks])
-
-
-async def _around(pks: Sequence[Any]) -> Any:
+async def _around(keys: Sequence[str]) -> Any:
     """Yield rounds of keys, with a turn of the event loop between them."""
-    for number, keys in enumerate(_rounds(pks)):
+    for number, each in enumerate(_rounds(keys)):
         if number:
             await asyncio.sleep(0)
-        yield keys
+        yield each
 
 
 def _merged(
