@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -71,8 +72,7 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     layer = channel_layer()
     send_blocking = getattr(layer, "group_send_blocking", None)
     if send_blocking is None:
-        # The in-memory layer's queues belong to the server's loop, where this runs it.
-        return async_to_sync(asend)(messages)
+        return _send_over_a_loop(messages)
     with _failing_as_publish_error(layer):
         return send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
 
@@ -88,6 +88,16 @@ async def asend(messages: Sequence[GroupMessage]) -> None:
                 await asyncio.gather(*(layer.group_send(*message) for message in messages))
 
 
+def _send_over_a_loop(messages: Sequence[GroupMessage]) -> None:
+    if not _is_on_loop():
+        # The in-memory layer's queues belong to the server's loop, where this runs it.
+        return async_to_sync(asend)(messages)
+    # A notebook, or Playwright: this thread's loop stands still until we return, and its queues
+    # with it, so another thread may fill them. `shutdown` of the executor waits for it.
+    with ThreadPoolExecutor(1, "bazis_ws_channels") as executor:
+        executor.submit(asyncio.run, asend(messages)).result()
+
+
 def refuse_on_loop(twin: str) -> None:
     """Raise where blocking would hold up an event loop, as Django's ORM does.
 
@@ -98,12 +108,16 @@ def refuse_on_loop(twin: str) -> None:
         SynchronousOnlyOperation: this thread runs an event loop, and DJANGO_ALLOW_ASYNC_UNSAFE
             isn't set.
     """
+    if _is_on_loop() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise SynchronousOnlyOperation(f"This is async code: use `await {twin}(...)`.")
+
+
+def _is_on_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        raise SynchronousOnlyOperation(f"This is async code: use `await {twin}(...)`.")
+        return False
+    return True
 
 
 def channel_layer() -> Any:
