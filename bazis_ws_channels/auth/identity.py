@@ -119,10 +119,11 @@ def identify(claims: tokens.Claims) -> Identity:
     """Return whose claims these are. Raises as `authenticate`."""
     model: Any = get_user_model()
     field = conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD
+    namespace = conf.namespace  # before the query: a callable may choose its tenant
     try:
         user = model._default_manager.get(**{field: claims.user})
     except (model.DoesNotExist, ValueError, TypeError, OverflowError, ValidationError, DataError):
         user = None  # nobody, or a value that this field can't hold
     if user is None or not getattr(user, "is_active", True):
         raise AuthenticationFailed("user_not_found", "User not found")
-    return Identity(user, key_of(user.pk), claims, time.monotonic())
+    return Identity(user, key_of(user.pk, namespace), claims, time.monotonic())

@@ -159,5 +159,6 @@ async def _ask_project(user: Any, pks: list[Any]) -> None:
 
 
 def _decide(decide: Callable[[list[Any]], Any], pks: list[Any]) -> Any:
+    _ = conf.namespace  # a callable may choose the tenant of the queries in this thread
     allowed = decide(pks)
     return allowed if isinstance(allowed, bool) or allowed is None else list(allowed)
