@@ -114,9 +114,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         commands: dict[Host, list[Command]] = {}
         if before is not None:
             commands[before[0]] = [before[1]]
-        for group, message in messages:
-            name = self._group_name(group)
-            commands.setdefault(self.host_of(name), []).append(self._command(name, message))
+        for host, own in self._commands(messages).items():
+            commands[host] = [*commands.get(host, ()), *own]
         replies = exchange(commands, limit_seconds)
         first = None
         if before is not None:
@@ -132,6 +131,16 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     async def _publish(self, name: str, message: Event) -> None:
         await connection_to(self.host_of(name)).call(self._command(name, message))
+
+    def _commands(self, messages: Iterable[GroupMessage]) -> dict[Host, list[Command]]:
+        """Return the commands that send group messages, by shard."""
+        named = [(self._group_name(group), message) for group, message in messages]
+        if len(self.hosts) == 1:
+            return {self.hosts[0]: [self._command(*each) for each in named]}
+        commands: dict[Host, list[Command]] = {}
+        for name, message in named:
+            commands.setdefault(self.host_of(name), []).append(self._command(name, message))
+        return commands
 
     def _command(self, name: str, message: Event) -> Command:
         return Command(("PUBLISH", name, self.serialize(message)))

@@ -125,8 +125,9 @@ async def anotify(
 
 
 def _to_users(users: Sequence[Any], data: Any) -> list[Addressed]:
-    frame = data_frame(data)
-    return [(key, sending.push(key_group(key), frame)) for key in keys_of(pks_of(users))]
+    keys = keys_of(pks_of(users))
+    pushes = sending.pushes(map(key_group, keys), data_frame(data))
+    return list(zip(keys, pushes, strict=True))
 
 
 def _to_everybody(data: Any) -> Addressed:

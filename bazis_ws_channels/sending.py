@@ -25,7 +25,7 @@ from .redis.errors import explain
 from .redis.hosts import Host
 from .types import GroupMessage
 
-__all__ = ["asend", "channel_layer", "push", "refuse_on_loop", "rounds", "send"]
+__all__ = ["asend", "channel_layer", "push", "pushes", "refuse_on_loop", "rounds", "send"]
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 1000
@@ -40,10 +40,17 @@ def push(group: str, frame: str) -> GroupMessage:
     Raises:
         MessageTooBig: no server could send it.
     """
+    [message] = pushes([group], frame)
+    return message
+
+
+def pushes(groups: Iterable[str], frame: str) -> list[GroupMessage]:
+    """Return the group messages that push the same text to several groups. Raises as `push`."""
     size_bytes = len(frame) if frame.isascii() else len(frame.encode())
-    if size_bytes > conf.BAZIS_WS_MAX_MESSAGE_BYTES:
-        raise MessageTooBig(size_bytes, conf.BAZIS_WS_MAX_MESSAGE_BYTES)
-    return group, {"type": "ws.push", "group": group, "text": frame}
+    limit_bytes = conf.BAZIS_WS_MAX_MESSAGE_BYTES
+    if size_bytes > limit_bytes:
+        raise MessageTooBig(size_bytes, limit_bytes)
+    return [(group, {"type": "ws.push", "group": group, "text": frame}) for group in groups]
 
 
 def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -137,7 +144,7 @@ def _failing_as_publish_error(layer: Any) -> Iterator[None]:
     """Turn what a layer raises into `PublishError`; after a Redis that is out of reach, fail at
     once for a second.
     """
-    breaker = _breakers.setdefault(layer, Breaker())
+    breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
     if breaker.is_open:
         raise PublishError("Redis was out of reach less than a second ago: not tried again yet.")
     try:

@@ -6,7 +6,7 @@ the namespace where the project has several user spaces (``BAZIS_WS_NAMESPACE``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -17,6 +17,7 @@ from django.db.models import Model, QuerySet
 from .conf import conf
 
 __all__ = [
+    "allowed_to_watch",
     "aseveral",
     "in_space",
     "key_of",
@@ -52,7 +53,8 @@ def pks_of(users: Iterable[Any]) -> list[Any]:
     Raises:
         TypeError, ValueError: as `pk_of`; or `users` is one user, not several.
     """
-    return list(dict.fromkeys(_pk_of(user, get_user_model()) for user in several(users)))
+    model = get_user_model()
+    return list(dict.fromkeys(_pk_of(user, model) for user in several(users)))
 
 
 def several(users: Iterable[Any]) -> list[Any]:
@@ -129,6 +131,19 @@ def pk_from_json(value: Any) -> Any:
         return _checked(value, get_user_model()._meta.pk)
     except (ValidationError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"not a user id: {value!r:.80}") from error
+
+
+def allowed_to_watch(user: Any, pks: Collection[Any]) -> set[Any]:
+    """Return those of `pks` whose presence `user` may see, as its `ws_can_watch` decides.
+
+    Nobody's, where the model has none.
+    """
+    decide = getattr(user, "ws_can_watch", None)
+    if not pks or decide is None:
+        return set()
+    _ = conf.namespace  # a callable may choose the tenant of the queries in this thread
+    allowed = decide(list(pks))
+    return set(pks) if allowed is True else set(pks) & set(allowed or ())
 
 
 def _pk_of(user: Any, model: Any) -> Any:

@@ -14,7 +14,7 @@ from ..presence.stores.base import ToldState, ToldStates
 from ..protocol import presence_frame
 from ..times import datetime_of
 from ..types import Event
-from ..users import key_of, pk_from_key
+from ..users import allowed_to_watch, key_of, pk_from_key
 
 __all__ = ["WatchForbidden", "Watches"]
 
@@ -146,19 +146,9 @@ def _status(seq: int, now: int, state: ToldState) -> _Status:
 
 async def _ask_project(user: Any, pks: list[Any]) -> None:
     """Ask the user model who may be watched."""
-    if not pks:
-        return
-    decide = getattr(user, "ws_can_watch", None)
-    allowed = await database_sync_to_async(_decide)(decide, pks) if decide else ()
-    if allowed is True or (allowed and set(pks) <= set(allowed)):
+    if not pks or set(pks) <= await database_sync_to_async(allowed_to_watch)(user, pks):
         return
     raise WatchForbidden(
         "You may not watch these users. (Developers: watching is closed until the user model's"
         " ws_can_watch() says who may watch whom.)"
     )
-
-
-def _decide(decide: Callable[[list[Any]], Any], pks: list[Any]) -> Any:
-    _ = conf.namespace  # a callable may choose the tenant of the queries in this thread
-    allowed = decide(pks)
-    return allowed if isinstance(allowed, bool) or allowed is None else list(allowed)

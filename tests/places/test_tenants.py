@@ -70,9 +70,15 @@ async def test_tenants_have_nothing_in_common(project, server):
         # Async views: twice in turns, for a thread's connection remembers its last tenant.
         for number in range(2):
             assert await asyncio.to_thread(page, "a", number) == {"count": 1, "online": [1]}
-            assert [await a.data(), await a.data()] == [{"async": f"{number}"}, {"all": f"{number}"}]
+            assert [await a.data(), await a.data()] == [
+                {"async": f"{number}"},
+                {"all": f"{number}"},
+            ]
             assert await asyncio.to_thread(page, "b", number) == {"count": 1, "online": [1]}
-            assert [await b.data(), await b.data()] == [{"async": f"{number}"}, {"all": f"{number}"}]
+            assert [await b.data(), await b.data()] == [
+                {"async": f"{number}"},
+                {"all": f"{number}"},
+            ]
         assert await b.settle() == await a.settle() == []
 
         await a.send({"type": "watch", "users": [2]})
