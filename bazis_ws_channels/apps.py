@@ -16,7 +16,10 @@ class BazisWsChannelsConfig(AppConfig):
         """Wire the signals and the checks."""
         from .auth.receivers import connect_receivers
         from .checks import ALL_CHECKS
+        from .deploy_checks import ALL_CHECKS as DEPLOY_CHECKS
 
         for check in ALL_CHECKS:
             checks.register(check, "bazis_ws_channels")
+        for check in DEPLOY_CHECKS:
+            checks.register(check, "bazis_ws_channels", deploy=True)
         connect_receivers()

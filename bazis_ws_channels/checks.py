@@ -27,11 +27,17 @@ _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
 #: Zero means none. Elsewhere it would shut everybody out, or keep a task spinning.
 _MAY_BE_ZERO = {
+    "BAZIS_WS_HISTORY_SECONDS",
     "BAZIS_WS_JWT_LEEWAY",
     "BAZIS_WS_LAST_SEEN_SECONDS",
     "BAZIS_WS_MAX_WATCHED",
     "BAZIS_WS_OFFLINE_GRACE_SECONDS",
 }
+
+#: Settings whose values are not for anybody's eyes.
+_SECRET = {"BAZIS_WS_JWT_KEY", "BAZIS_WS_JWT_SIGNING_KEY", "BAZIS_WS_REDIS_URL"}
+#: Claims that may hold a username by default.
+_NAMES = {"sub", "username", "preferred_username", "email"}
 
 
 def check_names(**kwargs: Any) -> list[CheckMessage]:
@@ -56,9 +62,9 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
         value = getattr(conf, name)
         if not _fits(value, expected):
             shown = getattr(expected, "__name__", str(expected))
-            messages.append(
-                Error(f"{name} = {value!r}: expected {shown}.", hint="", id="bazis_ws.E002")
-            )
+            got = f"a {type(value).__name__}" if name in _SECRET else repr(value)
+            message = f"{name} = {got}: expected {shown}."
+            messages.append(Error(message, hint="", id="bazis_ws.E002"))
         elif isinstance(value, int | float) and not isinstance(value, bool):
             may_be_zero = name in _MAY_BE_ZERO
             if not (value > 0 or (may_be_zero and value == 0)):
@@ -105,7 +111,7 @@ def check_tokens(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_user_model(**kwargs: Any) -> list[CheckMessage]:
-    """Find a user model without the mixin, or a claim that names no field of it."""
+    """Find a user model without the mixin."""
     from .models import UserWsMixin
 
     model: Any = get_user_model()
@@ -115,11 +121,29 @@ def check_user_model(**kwargs: Any) -> list[CheckMessage]:
         messages.append(
             Warning(f"{model.__name__} has no UserWsMixin.", hint=hint, id="bazis_ws.W020")
         )
-    field = conf.BAZIS_WS_JWT_USER_FIELD
-    names = {"pk"} | {each.name for each in model._meta.get_fields()}
-    if field is not None and field not in names:
+    return messages
+
+
+def check_user_field(**kwargs: Any) -> list[CheckMessage]:
+    """Find a claim that names no field of the user model, or the wrong one."""
+    model: Any = get_user_model()
+    claim, chosen = conf.BAZIS_WS_JWT_CLAIM, conf.BAZIS_WS_JWT_USER_FIELD
+    username = getattr(model, "USERNAME_FIELD", "pk")
+    field = username if chosen is None else chosen
+    if field not in {"pk"} | {each.name for each in model._meta.get_fields()}:
         message = f"BAZIS_WS_JWT_USER_FIELD = {field!r}: {model.__name__} has no such field."
-        messages.append(Error(message, hint='For instance "pk".', id="bazis_ws.E021"))
+        return [Error(message, hint='For instance "pk".', id="bazis_ws.E021")]
+    messages: list[CheckMessage] = []
+    if not _is_unique(model, field):
+        message = f"The user field {field!r} is not unique: a token would be whose?"
+        hint = "Set BAZIS_WS_JWT_USER_FIELD to a field that is."
+        messages.append(Error(message, hint=hint, id="bazis_ws.E023"))
+    if chosen is None and claim not in {*_NAMES, username}:
+        message = f"BAZIS_WS_JWT_CLAIM = {claim!r} would be taken for a username."
+        hint = (
+            'Set BAZIS_WS_JWT_USER_FIELD, for instance to "pk": user 1 is not the user named "1".'
+        )
+        messages.append(Error(message, hint=hint, id="bazis_ws.E022"))
     return messages
 
 
@@ -184,6 +208,16 @@ def check_daphne(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def _is_unique(model: Any, name: str) -> bool:
+    """Tell whether no two users share a value of a field."""
+    if name == "pk":
+        return True
+    field = model._meta.get_field(name)
+    return getattr(field, "unique", False) or any(
+        constraint.fields == (name,) for constraint in model._meta.total_unique_constraints
+    )
+
+
 def _fits(value: Any, expected: Any) -> bool:
     """Tell whether `value` is of a setting's annotated type."""
     origin, args = typing.get_origin(expected), typing.get_args(expected)
@@ -225,6 +259,7 @@ ALL_CHECKS = (
     check_types,
     check_tokens,
     check_user_model,
+    check_user_field,
     check_ids,
     check_channel_layer,
     check_presence,

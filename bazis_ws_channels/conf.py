@@ -62,8 +62,13 @@ class _Tokens:
         return getattr(settings, "BAZIS_WS_JWT_USER_FIELD", None)
 
     @property
+    def BAZIS_WS_REQUIRE_OWN_TOKENS(self) -> bool:
+        """Accept only what `ws_token` issues, so that another JWT of the same key opens nothing."""
+        return getattr(settings, "BAZIS_WS_REQUIRE_OWN_TOKENS", False)
+
+    @property
     def BAZIS_WS_JWT_LEEWAY(self) -> float:
-        """Seconds of clock difference forgiven in `exp` and `nbf`."""
+        """Seconds of clock difference forgiven in `exp` and `nbf` (in `iat` at least 30)."""
         return getattr(settings, "BAZIS_WS_JWT_LEEWAY", 0)
 
     @property
@@ -92,7 +97,7 @@ class _Endings:
 
     @property
     def BAZIS_WS_END_ON_PASSWORD_CHANGE(self) -> bool:
-        """End a user's sessions when a new password is saved."""
+        """End a user's sessions, and void `ws_token`'s tokens, when a new password is saved."""
         return getattr(settings, "BAZIS_WS_END_ON_PASSWORD_CHANGE", True)
 
     @property
@@ -100,14 +105,21 @@ class _Endings:
         """End a user's sessions when the user is saved inactive, or deleted."""
         return getattr(settings, "BAZIS_WS_END_ON_DEACTIVATION", True)
 
+    @property
+    def BAZIS_WS_REAUTHORIZE_SECONDS(self) -> float:
+        """Period in which each session is compared with the database and the revocations, in
+        bulk: what ended it is found by then, whatever message was lost.
+        """
+        return getattr(settings, "BAZIS_WS_REAUTHORIZE_SECONDS", 60)
+
 
 class _Limits:
     """Settings of the door and its limits."""
 
     @property
     def BAZIS_WS_ALLOWED_ORIGINS(self) -> Sequence[str] | None:
-        """Accepted `Origin`s as in `CSRF_TRUSTED_ORIGINS`, `"*"` for any; `None`: the
-        hosts of `ALLOWED_HOSTS`.
+        """Accepted `Origin`s beside the site's own hosts, as in `CSRF_TRUSTED_ORIGINS`; `"*"`
+        for any, but never with a Django session.
         """
         return getattr(settings, "BAZIS_WS_ALLOWED_ORIGINS", None)
 
@@ -166,6 +178,27 @@ class _Delivery:
         return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
 
 
+class _History:
+    """Settings of replay."""
+
+    @property
+    def BAZIS_WS_HISTORY_SECONDS(self) -> int:
+        """How long messages can be replayed after the last one of their stream (a user's, or
+        everybody's); 0 turns replay off.
+        """
+        return getattr(settings, "BAZIS_WS_HISTORY_SECONDS", 300)
+
+    @property
+    def BAZIS_WS_HISTORY_MESSAGES(self) -> int:
+        """Messages kept of each stream."""
+        return getattr(settings, "BAZIS_WS_HISTORY_MESSAGES", 100)
+
+    @property
+    def BAZIS_WS_HISTORY_BYTES(self) -> int:
+        """Bytes kept of each stream; a message that is larger alone can't be replayed."""
+        return getattr(settings, "BAZIS_WS_HISTORY_BYTES", 256 * 1024)
+
+
 class _Presence:
     """Settings of presence."""
 
@@ -183,7 +216,7 @@ class _Presence:
 
     @property
     def BAZIS_WS_KEY_PREFIX(self) -> str:
-        """Put before every Redis key of the presence: set it where projects share a Redis."""
+        """Put before every Redis key of the package: set it where projects share a Redis."""
         return getattr(settings, "BAZIS_WS_KEY_PREFIX", "")
 
     @property
@@ -230,7 +263,7 @@ class _Spaces:
         return getattr(settings, "BAZIS_WS_ID_AS_STRING", False)
 
 
-class Settings(_Tokens, _Endings, _Limits, _Delivery, _Presence, _Spaces):
+class Settings(_Tokens, _Endings, _Limits, _Delivery, _History, _Presence, _Spaces):
     """Read ``BAZIS_WS_*`` from Django's settings.
 
     Nothing is cached, so ``override_settings`` works. A property's docstring is the text of

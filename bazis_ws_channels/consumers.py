@@ -10,9 +10,11 @@ from channels.consumer import get_handler_name
 from channels.db import aclose_old_connections
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.views.decorators.debug import sensitive_variables
 
 from . import protocol
 from .auth.identity import aauthenticate
+from .auth.reauthorization import current_reauthorizer
 from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
@@ -21,6 +23,7 @@ from .connection.line import Line
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
+from .history.positions import since_in, since_of
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
 from .types import Event, Receive, Scope, Send
@@ -73,6 +76,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # --- the connection ---------------------------------------------------------------------
 
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the connection: ASGI's entry."""
         if (await receive())["type"] != "websocket.connect":
@@ -88,13 +92,15 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         finally:
             await self._clean_up()
             await self.disconnect(code)
+            self._line.finish()
 
     def _set_up(self, scope: Scope, send: Send) -> None:
         self.scope, self.base_send = scope, send
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         self._tasks, self._limits = Tasks(), Limits()
         self._line = Line(send, self._tasks)
-        self._gate = Gate(scope, self._tasks, self._line, self.session_started)
+        hooks = self.session_started, self.session_ended
+        self._gate = Gate(scope, self._tasks, self._line, *hooks)
         self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.label)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
         self._gate.inbox = self._inbox
@@ -122,12 +128,13 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         tracker = current_tracker()
         tracker.lines.add(self._line)
         groups = tuple(self.groups or ())
-        self.channel_name = await self._inbox.open(groups, tracker.messages_missed)
+        missed = tracker.messages_missed, current_reauthorizer().look_again
+        self.channel_name = await self._inbox.open(groups, *missed)
         pending = self.scope.get("ws_authentication")
         if pending is not None:
             identity = await pending
             if identity is not None:
-                await self._gate.admit(identity)
+                await self._gate.admit(identity, since_in(self.scope.get("query_string", b"")))
 
     async def _clean_up(self) -> None:
         current_tracker().lines.discard(self._line)
@@ -138,6 +145,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
 
     # --- what clients send ------------------------------------------------------------------
 
+    @sensitive_variables()
     async def _receive_frame(self, text: str | None, data: bytes | None) -> None:
         verdict = self._limits.admit(text, data)
         if isinstance(verdict, Refusal):
@@ -151,6 +159,7 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         except BadMessage as error:
             await self.fail(*self._limits.bad_message(str(error)))
 
+    @sensitive_variables()
     async def receive_json(self, content: dict[str, Any], **kwargs: Any) -> None:
         """Act on one message of the client.
 
@@ -160,7 +169,8 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if "token" in content and "type" not in content:
             if not isinstance(content["token"], str):
                 raise BadMessage("`token` must be a string.")
-            return await self._gate.admit(await aauthenticate(content["token"]))
+            identity = await aauthenticate(content["token"])
+            return await self._gate.admit(identity, since_of(content.get("since")))
         kind = content.get("type")
         if not isinstance(kind, str):
             raise BadMessage("A message needs a `type`, a string, or a `token`.")
@@ -170,7 +180,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             raise BadMessage(f"Unknown type: {kind[:64]!r}")
         if kind not in self.open_types and not self._gate.is_live:
             return await self.fail("not_authenticated", "Send a token first.")
+        session = self.session
         await handler(content)
+        await self._gate.tidy(session)
 
     async def client_ping(self, content: dict[str, Any]) -> None:
         """Answer a client's sign of life."""
@@ -192,10 +204,28 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def session_started(self) -> None:
         """Do what a project wants done at each beginning of a session, not at its renewals.
 
-        For instance, deliver what was saved while the user was away. Nothing waits for it; it
-        ends with the connection. The signal `user_online` is no substitute: who comes back
+        For instance, deliver what was saved while the user was away. Nothing waits for it; it is
+        cancelled when its session ends. The signal `user_online` is no substitute: who comes back
         within the grace never went offline.
+
+        Groups that the consumer joins during a session are left when it ends, where the channel
+        layer can tell which they are (this package's and the in-memory one can).
         """
+
+    async def session_ended(self) -> None:
+        """Do what a project wants done at the end of a session, however it ends: once for each
+        that has started. `self.session` is the one that has ended.
+
+        The next session of the connection waits for it. What it raises is logged.
+        """
+
+    async def ws_reauthorize(self, event: Event) -> None:
+        """Something that ended sessions could not be told when it happened."""
+        self._gate.look_again(event)
+
+    async def ws_restamp(self, event: Event) -> None:
+        """The hash of the user's password was replaced, the password wasn't."""
+        self._gate.restamp(event)
 
     async def ws_end(self, event: Event) -> None:
         """The server ends the user's sessions, or those of revoked tokens."""
@@ -207,7 +237,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         if handler is None:
             raise ValueError(f"{type(self).__name__} has no handler for {message['type']!r}")
         await aclose_old_connections()
+        session = self.session
         await handler(message)
+        await self._gate.tidy(session)
 
     # --- what goes out ----------------------------------------------------------------------
 

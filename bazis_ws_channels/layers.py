@@ -14,6 +14,9 @@ What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this
   an event loop (`group_send_blocking`).
 - A consumer may take its messages without a turn of the event loop (`receive_directly`).
 - A process subscribes once for all its consumers' own channels (there: once for each).
+- A ``ws.push`` with the key ``record`` is appended to its group's stream, where somebody holds a
+  position of it, in the script that publishes it. What the subscriptions then miss is read from
+  the stream and handed out in its place; what can't be read any more is told as ``ws.missed``.
 """
 
 from __future__ import annotations
@@ -26,8 +29,14 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
+from .history import commands
+from .history.healer import Healer
+from .history.memory import MemoryStreams
+from .history.positions import Position, new_mark, unpack
+from .history.redis import RedisStreams
 from .loops import LoopLocal
 from .membership import Mailbox, Membership, Taker
 from .redis.blocking import exchange
@@ -37,7 +46,7 @@ from .redis.hosts import Host, hosts_of, shard_of
 from .redis.pubsub import Subscriber
 from .types import Event, GroupMessage
 
-__all__ = ["RedisPubSubChannelLayer"]
+__all__ = ["InMemoryChannelLayer", "RedisPubSubChannelLayer"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
@@ -73,6 +82,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         self.prefix = prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
+        self.streams = RedisStreams(self, lambda: self._parts.get().healer)
         self._parts: LoopLocal[_LoopPart] = LoopLocal(lambda: _LoopPart(self), _LoopPart.close)
 
     def __getattr__(self, name: str) -> Any:
@@ -91,7 +101,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         Raises:
             redis.RedisError, OSError: Redis is out of reach.
         """
-        await self._publish(self._group_name(group), message)
+        await self._publish(self.group_name(group), message)
 
     def group_send_blocking(
         self,
@@ -111,17 +121,17 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         Raises:
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
-        commands: dict[Host, list[Command]] = {}
+        asked: dict[Host, list[Command]] = {}
         if before is not None:
-            commands[before[0]] = [before[1]]
+            asked[before[0]] = [before[1]]
         for host, own in self._commands(messages).items():
-            commands[host] = [*commands.get(host, ()), *own]
-        replies = exchange(commands, limit_seconds)
+            asked[host] = [*asked.get(host, ()), *own]
+        replies = exchange(asked, limit_seconds)
         first = None
         if before is not None:
             answer = replies[before[0]]
             first = answer if isinstance(answer, Exception) else answer.pop(0)
-            if len(commands[before[0]]) == 1:
+            if len(asked[before[0]]) == 1:
                 del replies[before[0]]  # a host of its own, whose failure fails no message
         for answer in replies.values():
             for reply in [answer] if isinstance(answer, Exception) else answer:
@@ -133,17 +143,28 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         await connection_to(self.host_of(name)).call(self._command(name, message))
 
     def _commands(self, messages: Iterable[GroupMessage]) -> dict[Host, list[Command]]:
-        """Return the commands that send group messages, by shard."""
-        named = [(self._group_name(group), message) for group, message in messages]
+        """Return the commands that publish group messages of one call, by shard."""
+        mark = new_mark()
+        named = [(self.group_name(group), message) for group, message in messages]
         if len(self.hosts) == 1:
-            return {self.hosts[0]: [self._command(*each) for each in named]}
+            return {self.hosts[0]: [self._command(*each, mark) for each in named]}
         commands: dict[Host, list[Command]] = {}
         for name, message in named:
-            commands.setdefault(self.host_of(name), []).append(self._command(name, message))
+            commands.setdefault(self.host_of(name), []).append(self._command(name, message, mark))
         return commands
 
-    def _command(self, name: str, message: Event) -> Command:
-        return Command(("PUBLISH", name, self.serialize(message)))
+    def _command(self, name: str, message: Event, mark: str | None = None) -> Command:
+        """Return the command that publishes a message on a Redis channel.
+
+        Args:
+            mark: of the message, if it is recorded.
+        """
+        message, record, once = _taken_apart(message)
+        payload = self.serialize(message)
+        if not record and once is None:
+            return Command(("PUBLISH", name, payload))
+        mark = mark or new_mark()
+        return commands.publish(name, payload, record=record, once=once, mark=mark, verb="PUBLISH")
 
     # --- receiving --------------------------------------------------------------------------
 
@@ -175,11 +196,16 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             ChannelLayerUnavailable: Redis did not confirm in time; the channel isn't added.
             RuntimeError: `channel` isn't a channel of this event loop.
         """
-        await self._parts.get().group_add(self._group_name(group), channel)
+        await self._parts.get().group_add(self.group_name(group), channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove a channel from a group, if it is in it. Waits for nothing."""
-        self._parts.get().group_discard(self._group_name(group), channel)
+        self._parts.get().group_discard(self.group_name(group), channel)
+
+    def groups_of(self, channel: str) -> list[str]:
+        """Return the groups that a channel of this event loop is in."""
+        names = self._parts.get().members.groups_of(channel)
+        return [name.removeprefix(self._group_name("")) for name in names]
 
     def discard_channel(self, channel: str) -> None:
         """Forget a channel and its memberships at once: its consumer is gone."""
@@ -204,13 +230,20 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         """The members of this event loop's groups, by Redis channel."""
         return self._parts.get().members.groups
 
+    def decode(self, data: bytes) -> Event:
+        """Return the event in what Redis sent; one that is recorded has its ``position``."""
+        entry = unpack(data)
+        if entry is None:
+            return dict(self.deserialize(data))
+        return {**self.deserialize(entry.payload), "position": entry.position}
+
     # --- names ------------------------------------------------------------------------------
 
     def host_of(self, name: str) -> Host:
         """Return the shard of a Redis channel."""
         return shard_of(name, self.hosts)
 
-    def _group_name(self, group: str) -> str:
+    def group_name(self, group: str) -> str:
         """Return a group's Redis channel, as channels-redis names it."""
         return f"{self.prefix}__group__{group}"
 
@@ -222,6 +255,7 @@ class _LoopPart:
         self._layer = layer
         self.members = Membership()
         self.reconnect_listeners: set[Callable[[], None]] = set()
+        self.healer = Healer(layer.host_of, layer.decode, self._hand_out, self._tell_break)
         self._subscribers = {
             host: Subscriber(connection_to(host), self.deliver, self._lost, self._back)
             for host in layer.hosts
@@ -252,7 +286,7 @@ class _LoopPart:
                 loop = asyncio.get_running_loop()
                 mailbox.closing = loop.call_later(_CLOSE_SECONDS, self.forget, channel)
             raise
-        return dict(self._layer.deserialize(data))
+        return self._layer.decode(data)
 
     async def group_add(self, name: str, channel: str) -> None:
         """Add a channel to a group, by its Redis channel, and await the subscription."""
@@ -279,10 +313,16 @@ class _LoopPart:
     async def deliver(self, name: str, data: bytes) -> int:
         """Hand what Redis sent on channel `name` to the consumers it is for; return how many."""
         try:
-            event = dict(self._layer.deserialize(data))
+            event = self._layer.decode(data)
         except Exception:
             logger.exception("A message on %r can't be decoded; it is dropped.", name)
             return 0
+        follower = self.healer.followers.get(name)
+        if follower is not None:
+            return await self.healer.deliver(name, follower, unpack(data), event, data)
+        return await self._hand_out(name, event, data)
+
+    async def _hand_out(self, name: str, event: Event, data: bytes) -> int:
         recipients = self.members.recipients(name)
         for number, recipient in enumerate(recipients, 1):
             mailbox = self.members.channels.get(recipient)
@@ -292,8 +332,19 @@ class _LoopPart:
                 await asyncio.sleep(0)
         return len(recipients)
 
+    def _tell_break(self, name: str, top: Position) -> None:
+        """Tell a group's members that messages are lost, and where its stream goes on."""
+        group = name.removeprefix(self._layer.group_name(""))
+        event = {"type": "ws.missed", "group": group, "position": top}
+        data = self._layer.serialize({**event, "position": list(top)})
+        for recipient in self.members.recipients(name):
+            mailbox = self.members.channels.get(recipient)
+            if mailbox is not None:
+                mailbox.deliver(event, data)
+
     async def close(self) -> None:
         """Forget everything and close the subscriptions."""
+        await self.healer.close()
         self.members.clear()
         for subscriber in self._subscribers.values():
             await subscriber.close()
@@ -305,9 +356,51 @@ class _LoopPart:
         _call(self._layer.on_disconnect)
 
     def _back(self) -> None:
+        self.healer.heal()
         _call(self._layer.on_reconnect)
         for listener in tuple(self.reconnect_listeners):
             _call(listener)
+
+
+class InMemoryChannelLayer(_InMemoryChannelLayer):  # type: ignore[misc]
+    """channels' layer for one process, with streams: replay as with Redis, for development.
+
+    No message is dropped because a queue is full: consumers take theirs without waiting.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.streams = MemoryStreams()
+
+    def get_capacity(self, channel: str) -> int:
+        """Return how many messages may wait for a channel: 0, any number."""
+        return 0
+
+    async def group_send(self, group: str, message: Event) -> None:
+        """Send a message to all members of a group."""
+        message, record, once = _taken_apart(message)
+        if once is not None and not self.streams.claim(group, once):
+            return
+        position = self.streams.append(group, message) if record else None
+        if position is not None:
+            message = {**message, "position": position}
+        await super().group_send(group, message)
+
+    async def flush(self) -> None:
+        """Forget everything."""
+        self.streams.clear()
+        await super().flush()
+
+
+def _taken_apart(message: Event) -> tuple[Event, bool, str | None]:
+    """Return what a message tells consumers, whether to record it, and the digest of its
+    idempotency key. Projects' own events may use the same keys for something else.
+    """
+    if message.get("type") != "ws.push":
+        return message, False, None
+    message = dict(message)
+    record, once = message.pop("record", False), message.pop("once", None)
+    return message, record, once
 
 
 def _escaped(text: str) -> str:

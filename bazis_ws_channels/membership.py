@@ -69,13 +69,16 @@ class Membership:
         del self.groups[group]
         return True
 
+    def groups_of(self, channel: str) -> list[str]:
+        """Return the groups of a channel."""
+        return list(self._groups_of.get(channel, ()))
+
     def close(self, channel: str) -> list[str]:
         """Forget a channel; return the groups that are empty now."""
         mailbox = self.channels.pop(channel, None)
         if mailbox is not None:
             mailbox.stay_open()
-        groups = tuple(self._groups_of.get(channel, ()))
-        return [group for group in groups if self.discard(group, channel)]
+        return [group for group in self.groups_of(channel) if self.discard(group, channel)]
 
     def recipients(self, name: str) -> Collection[str]:
         """Return the channels that a message sent to a group or a channel is for."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from channels.middleware import BaseMiddleware
-from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http.request import validate_host
+from django.views.decorators.debug import sensitive_variables
 
-from .auth.identity import Identity, aauthenticate, session_identity
-from .conf import conf
+from .auth.identity import Identity, aauthenticate, asession_identity
 from .exceptions import AuthenticationFailed, TokenError
+from .origins import Origins
 from .protocol import SUBPROTOCOL
 from .types import Receive, Scope, Send
 
@@ -34,6 +33,7 @@ class JWTAuthMiddleware(BaseMiddleware):
     the consumer says why.
     """
 
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Authenticate, then call the inner application."""
         if scope["type"] != "websocket":
@@ -56,16 +56,32 @@ class JWTAuthMiddleware(BaseMiddleware):
 class OriginMiddleware(BaseMiddleware):
     """Refuse handshakes from other sites' pages (RFC 6455, section 10.2).
 
-    Browsers always send ``Origin``; clients that don't are no browsers, and pass.
+    Browsers always send ``Origin``; clients that don't are no browsers, and pass. With a Django
+    session (an outer `AuthMiddlewareStack`'s) the rule is stricter, see `origins`.
     """
 
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._origins = Origins()
+
+    @sensitive_variables()
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the inner application if the origin is allowed."""
-        origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if all(_is_allowed(origin.decode("latin-1")) for origin in origins):
+        if self._origins.are_allowed(scope, by_cookie=_is_by_cookie(scope)):
             return await self.inner(scope, receive, send)
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": None})  # an HTTP 403
+
+
+def _is_by_cookie(scope: Scope) -> bool:
+    """Tell whether a Django session would sign the connection in: there is one, and no token."""
+    user = scope.get("user")
+    if user is None or not user.is_authenticated:
+        return False
+    try:
+        return not tokens_in(scope)
+    except ValueError:
+        return True
 
 
 def JWTAuthMiddlewareStack(inner: Any) -> Any:
@@ -73,6 +89,7 @@ def JWTAuthMiddlewareStack(inner: Any) -> Any:
     return OriginMiddleware(JWTAuthMiddleware(inner))
 
 
+@sensitive_variables()
 def tokens_in(scope: Scope) -> list[str]:
     """Return the different tokens that a handshake brings, in the order in which they count:
     the ``Authorization`` header, the subprotocol behind ``bazis-ws``, the query string.
@@ -92,6 +109,7 @@ def _offered(scope: Scope) -> Iterable[str]:
     yield from query.get("token", ())
 
 
+@sensitive_variables()
 async def _authenticate(scope: Scope) -> Identity | None:
     try:
         tokens = tokens_in(scope)
@@ -102,32 +120,4 @@ async def _authenticate(scope: Scope) -> Identity | None:
         raise AuthenticationFailed("invalid_token", "The handshake brings different tokens")
     if tokens:
         return await aauthenticate(tokens[0])
-    return session_identity(scope.get("user"))
-
-
-def _is_allowed(origin: str) -> bool:
-    allowed = conf.BAZIS_WS_ALLOWED_ORIGINS
-    try:
-        parts = urlsplit(origin)
-        host = parts.hostname or ""
-        if allowed is None:
-            return bool(host) and validate_host(host, _hosts())
-        if isinstance(allowed, str):  # not its characters, of which one may be a "*"
-            allowed = [allowed]
-        return any(_matches(origin, parts.scheme, parts.netloc, each) for each in allowed)
-    except ValueError:
-        return False  # no origin at all, such as "http://["
-
-
-def _hosts() -> list[str]:
-    if settings.DEBUG and not settings.ALLOWED_HOSTS:
-        return [".localhost", "127.0.0.1", "[::1]", "::1"]
-    return [host.strip("[]") if host.startswith("[") else host for host in settings.ALLOWED_HOSTS]
-
-
-def _matches(origin: str, scheme: str, netloc: str, pattern: str) -> bool:
-    """Match an origin as Django's ``CSRF_TRUSTED_ORIGINS`` does; "*" is any."""
-    if pattern in ("*", origin):
-        return True
-    wanted_scheme, _, wanted = pattern.partition("://")
-    return wanted_scheme == scheme and wanted.startswith("*.") and netloc.endswith(wanted[1:])
+    return await asession_identity(scope.get("user"), scope.get("session"))

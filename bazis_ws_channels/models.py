@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
-from . import auth, presence, publishing, sending
+from . import auth, positions, presence, publishing, sending
+from .auth.passwords import remember_password
 from .groups import session_key, user_group
 from .users import pk_of
 
@@ -58,30 +59,73 @@ class UserWsMixin(models.Model):
         """Reload; a prefetched status is forgotten too."""
         self.__dict__.pop("_ws_status", None)
         super().refresh_from_db(*args, **kwargs)
+        remember_password(self)
 
     # --- publishing -------------------------------------------------------------------------
 
-    def ws_publish(self, data: Any, *, on_commit: bool = False, using: str | None = None) -> int:
+    def ws_publish(
+        self,
+        data: Any,
+        *,
+        record: bool = True,
+        idempotency_key: str | None = None,
+        on_commit: bool = False,
+        using: str | None = None,
+    ) -> int:
         """Hand `data` to every connection of the user; see `publishing.publish`."""
         sending.refuse_on_loop("ws_apublish")
-        return publishing.publish([self], data, on_commit=on_commit, using=using)
+        return publishing.publish(
+            [self],
+            data,
+            record=record,
+            idempotency_key=idempotency_key,
+            on_commit=on_commit,
+            using=using,
+        )
 
     async def ws_apublish(
-        self, data: Any, *, on_commit: bool = False, using: str | None = None
+        self,
+        data: Any,
+        *,
+        record: bool = True,
+        idempotency_key: str | None = None,
+        on_commit: bool = False,
+        using: str | None = None,
     ) -> int:
         """Async twin of `ws_publish`."""
-        return await publishing.apublish([self], data, on_commit=on_commit, using=using)
+        return await publishing.apublish(
+            [self],
+            data,
+            record=record,
+            idempotency_key=idempotency_key,
+            on_commit=on_commit,
+            using=using,
+        )
+
+    @property
+    def ws_position(self) -> dict[str, str] | None:
+        """Where the user's messages are now; see `positions.position`."""
+        sending.refuse_on_loop("ws_aposition")
+        return positions.position(self)
+
+    async def ws_aposition(self) -> dict[str, str] | None:
+        """Async twin of `ws_position`."""
+        return await positions.aposition(self)
 
     # --- sessions ---------------------------------------------------------------------------
 
-    def ws_disconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+    def ws_disconnect(
+        self, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+    ) -> int:
         """End the user's sessions everywhere; see `auth.disconnect`."""
         sending.refuse_on_loop("ws_adisconnect")
-        return auth.disconnect(self, code, revoke=revoke)
+        return auth.disconnect(self, code, revoke=revoke, sessions=sessions)
 
-    async def ws_adisconnect(self, code: str = "logged_out", *, revoke: bool = True) -> int:
+    async def ws_adisconnect(
+        self, code: str = "logged_out", *, revoke: bool = True, sessions: bool = False
+    ) -> int:
         """Async twin of `ws_disconnect`."""
-        return await auth.adisconnect(self, code, revoke=revoke)
+        return await auth.adisconnect(self, code, revoke=revoke, sessions=sessions)
 
     def ws_token(self, lifetime: float | timedelta | None = None) -> str:
         """Return a token that opens a session for the user; see `auth.issue`."""

@@ -29,7 +29,9 @@ __all__ = [
     "data_frame",
     "error_frame",
     "json_id",
+    "missed_frame",
     "parse",
+    "positioned",
     "presence_frame",
     "subscribed_frame",
 ]
@@ -96,9 +98,42 @@ def error_frame(code: str, detail: str) -> str:
     return _dumps({"type": "error", "code": code, "detail": detail})
 
 
-def subscribed_frame(pk: Any, expires_in: int | None) -> str:
-    """Return the message that a session is live; `expires_in` in seconds."""
-    return _dumps({"type": "subscribed", "user": json_id(pk), "expires_in": expires_in})
+def subscribed_frame(
+    pk: Any,
+    expires_in: int | None,
+    position: Mapping[str, str] | None,
+    recovered: bool | None,
+    replayed: int,
+) -> str:
+    """Return the message that a session is live.
+
+    Args:
+        expires_in: seconds until the session's end; None: it has none.
+        position: where in the streams what follows begins; None where nothing is recorded.
+        recovered: whether everything since the client's position follows; None if it sent none.
+        replayed: how many messages follow as replay.
+    """
+    return _dumps(
+        {
+            "type": "subscribed",
+            "user": json_id(pk),
+            "expires_in": expires_in,
+            "position": position,
+            "recovered": recovered,
+            "replayed": replayed,
+        }
+    )
+
+
+def missed_frame(position: Mapping[str, str]) -> str:
+    """Return the message that messages were lost which can't be replayed."""
+    return _dumps({"type": "missed", "position": position})
+
+
+def positioned(frame: str, stream: str, position: str, *, replayed: bool = False) -> str:
+    """Return a frame with its place in a stream; it is not encoded again."""
+    mark = ', "replayed": true' if replayed else ""
+    return f'{frame[:-1]}, "position": {{"{stream}": "{position}"}}{mark}}}'
 
 
 def presence_frame(pk: Any, is_online: bool, last_seen: datetime | None) -> str:

@@ -1,12 +1,14 @@
 """Publish JSON to users: from views, signals, commands, Celery tasks; sync or async.
 
 A message is encoded to the text of its WebSocket frame here, once, and travels through
-``channel_layer.group_send``. Delivery is at most once: who isn't connected doesn't get it.
+``channel_layer.group_send``. Unless it says ``record=False``, whoever lost the connection gets it
+after coming back, within the limits of ``BAZIS_WS_HISTORY_*`` (see docs/delivery.md).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -19,6 +21,7 @@ from django.db.models import Model
 from django.utils import translation
 
 from . import sending
+from .conf import conf
 from .exceptions import MessageTooBig, PublishError
 from .groups import common_group, key_group
 from .presence.queries import acount_quietly, count_command, count_from, count_quietly
@@ -39,17 +42,31 @@ __all__ = [
 
 logger = logging.getLogger("bazis_ws_channels")
 
+#: Characters of an idempotency key.
+_LONGEST_KEY = 255
+
 #: A message to each user, by key; or to everybody, by None.
 Addressed = tuple[str | None, GroupMessage]
 
 
 def publish(
-    users: Iterable[Any], data: Any, *, on_commit: bool = False, using: str | None = None
+    users: Iterable[Any],
+    data: Any,
+    *,
+    record: bool = True,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
 ) -> int:
     """Hand `data` to every connection of `users` (instances or primary keys).
 
     Args:
         data: any JSON value; dates, UUIDs, decimals and lazy strings as Django encodes them.
+        record: whether the message can be replayed to those who lost the connection; False for
+            what is worthless a second later (progress, typing).
+        idempotency_key: a name of this very message. The same again within 5 minutes, in a
+            retried task say, publishes nothing and returns what the first call did. If that
+            failed half-way, whoever did not get the message gets it now.
         on_commit: publish after the current transaction commits, if it does; a failure is then
             logged, never raised, for the write is done.
         using: the database whose transaction that is; by default that of the user instances.
@@ -59,89 +76,136 @@ def publish(
 
     Raises:
         TypeError: JSON can't hold `data`, or one of `users` is none; the message names what and
-            where. Nothing was sent.
+            where. Or `idempotency_key` is no string. Nothing was sent.
+        ValueError: `idempotency_key` is empty or over 255 characters. Nothing was sent.
         MessageTooBig: it is over ``BAZIS_WS_MAX_MESSAGE_BYTES``. Nothing was sent.
         PublishError: the channel layer is out of reach, or slower than
             ``BAZIS_WS_PUBLISH_TIMEOUT``; some of the users may have got the message.
         SynchronousOnlyOperation: called on an event loop; use `apublish`.
     """
     sending.refuse_on_loop("apublish")
-    users = several(users)
-    return _send(_to_users(users, data), on_commit, using or _database_of(users))
+    users, once = several(users), _digest(idempotency_key)
+    messages = _to_users(users, data, record, once)
+    return _send(messages, once, on_commit, using or _database_of(users))
 
 
 async def apublish(
-    users: Iterable[Any], data: Any, *, on_commit: bool = False, using: str | None = None
+    users: Iterable[Any],
+    data: Any,
+    *,
+    record: bool = True,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
 ) -> int:
     """Async twin of `publish`."""
-    users = await aseveral(users)
-    messages = await in_space(_to_users, users, data)
-    return await _asend(messages, on_commit, using or _database_of(users))
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
+    messages = await in_space(_to_users, users, data, record, once)
+    return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
-def broadcast(data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
-    """Hand `data` to everybody connected. Raises as `publish`."""
+def broadcast(
+    data: Any,
+    *,
+    record: bool = True,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
+    """Hand `data` to everybody connected. Takes and raises what `publish` does."""
     sending.refuse_on_loop("abroadcast")
-    _send([_to_everybody(data)], on_commit, using)
+    once = _digest(idempotency_key)
+    _send([_to_everybody(data, record, once)], once, on_commit, using)
 
 
-async def abroadcast(data: Any, *, on_commit: bool = False, using: str | None = None) -> None:
+async def abroadcast(
+    data: Any,
+    *,
+    record: bool = True,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
     """Async twin of `broadcast`."""
-    await _asend([await in_space(_to_everybody, data)], on_commit, using)
+    once = await in_space(_digest, idempotency_key)
+    message = await in_space(_to_everybody, data, record, once)
+    await _asend([message], once, on_commit, using)
 
 
 def notify(
     users: Iterable[Any],
     build: Callable[[Any], Any],
     *,
+    record: bool = True,
+    idempotency_key: str | None = None,
     on_commit: bool = False,
     using: str | None = None,
 ) -> int:
     """Hand each of `users` what `build(user)` returns, built in that user's language.
 
     The language is `user.ws_language` (see `UserWsMixin`), else ``LANGUAGE_CODE``. Primary keys
-    are loaded in one query. Nothing is sent before every message is built. Returns and raises as
-    `publish`, and whatever `build` raises.
+    are loaded in one query. Nothing is sent before every message is built. Takes, returns and
+    raises what `publish` does, and raises whatever `build` raises.
     """
     sending.refuse_on_loop("anotify")
-    users = several(users)
-    return _send(_to_each(users, build), on_commit, using or _database_of(users))
+    users, once = several(users), _digest(idempotency_key)
+    messages = _to_each(users, build, record, once)
+    return _send(messages, once, on_commit, using or _database_of(users))
 
 
 async def anotify(
     users: Iterable[Any],
     build: Callable[[Any], Any],
     *,
+    record: bool = True,
+    idempotency_key: str | None = None,
     on_commit: bool = False,
     using: str | None = None,
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
-    users = await aseveral(users)
-    messages = await sync_to_async(_to_each)(users, build)
-    return await _asend(messages, on_commit, using or _database_of(users))
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
+    messages = await sync_to_async(_to_each)(users, build, record, once)
+    return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
 # --- messages -------------------------------------------------------------------------------
 
 
-def _to_users(users: Sequence[Any], data: Any) -> list[Addressed]:
+def _digest(idempotency_key: str | None) -> str | None:
+    """Return the short form of an idempotency key of the current namespace."""
+    if idempotency_key is None:
+        return None
+    if not isinstance(idempotency_key, str):
+        kind = type(idempotency_key).__name__
+        raise TypeError(f"idempotency_key must be a string, got {kind}: {idempotency_key!r:.80}")
+    if not 0 < len(idempotency_key) <= _LONGEST_KEY:
+        size = len(idempotency_key)
+        raise ValueError(f"idempotency_key must have 1 to {_LONGEST_KEY} characters, got {size}.")
+    name = f"{conf.namespace}|{idempotency_key}"
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _to_users(users: Sequence[Any], data: Any, record: bool, once: str | None) -> list[Addressed]:
     keys = keys_of(pks_of(users))
-    pushes = sending.pushes(map(key_group, keys), data_frame(data))
+    groups = map(key_group, keys)
+    pushes = sending.pushes(groups, data_frame(data), record=record, once=once)
     return list(zip(keys, pushes, strict=True))
 
 
-def _to_everybody(data: Any) -> Addressed:
-    return None, sending.push(common_group(), data_frame(data))
+def _to_everybody(data: Any, record: bool, once: str | None) -> Addressed:
+    return None, sending.push(common_group(), data_frame(data), record=record, once=once)
 
 
-def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> list[Addressed]:
+def _to_each(
+    users: Sequence[Any], build: Callable[[Any], Any], record: bool, once: str | None
+) -> list[Addressed]:
     messages = {}
     for user in _instances(users):
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
             frame = data_frame(build(user))
         key = key_of(pk_of(user))
-        messages[key] = sending.push(key_group(key), frame)
+        messages[key] = sending.push(key_group(key), frame, record=record, once=once)
     return list(messages.items())
 
 
@@ -162,11 +226,28 @@ def _database_of(users: Iterable[Any]) -> str | None:
 # --- sending --------------------------------------------------------------------------------
 
 
-def _send(messages: Sequence[Addressed], on_commit: bool, using: str | None) -> int:
+def _send(
+    messages: Sequence[Addressed], once: str | None, on_commit: bool, using: str | None
+) -> int:
     if on_commit:
-        transaction.on_commit(lambda: _send_quietly(messages), using=using)
+        transaction.on_commit(lambda: _send_quietly(messages, once), using=using)
         return 0
-    return sum(map(_send_round, sending.rounds(messages)))
+    return _send_once(messages, once, _send_round)
+
+
+def _send_once(
+    messages: Sequence[Addressed],
+    once: str | None,
+    send_round: Callable[[Sequence[Addressed]], int],
+) -> int:
+    """Send, unless that was done by the same idempotency key; return what was returned then."""
+    earlier = sending.recall(once) if once is not None else None
+    if earlier is not None:
+        return earlier
+    connections = sum(map(send_round, sending.rounds(messages)))
+    if once is not None:
+        sending.remember(once, connections)
+    return connections
 
 
 def _send_round(messages: Sequence[Addressed]) -> int:
@@ -180,11 +261,18 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     return counted if before is None else count_from(keys, reply)
 
 
-async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | None) -> int:
+async def _asend(
+    messages: Sequence[Addressed], once: str | None, on_commit: bool, using: str | None
+) -> int:
     if on_commit:
         # The connection, and so the transaction, is the thread's where async code runs its ORM.
-        await sync_to_async(transaction.on_commit)(lambda: _send_quietly(messages), using=using)
+        await sync_to_async(transaction.on_commit)(
+            lambda: _send_quietly(messages, once), using=using
+        )
         return 0
+    earlier = await sending.arecall(once) if once is not None else None
+    if earlier is not None:
+        return earlier
     connections = 0
     for round_ in sending.rounds(messages):
         keys = [key for key, _ in round_ if key is not None]
@@ -193,12 +281,18 @@ async def _asend(messages: Sequence[Addressed], on_commit: bool, using: str | No
             acount_quietly(keys), sending.asend([message for _, message in round_])
         )
         connections += counted
+    if once is not None:
+        await sending.aremember(once, connections)
     return connections
 
 
-def _send_quietly(messages: Sequence[Addressed]) -> None:
+def _send_quietly(messages: Sequence[Addressed], once: str | None) -> None:
     try:
-        for round_ in sending.rounds(messages):
-            sending.send([message for _, message in round_])
+        _send_once(messages, once, _send_uncounted)
     except Exception:
         logger.exception("Publishing %d message(s) after the commit failed.", len(messages))
+
+
+def _send_uncounted(messages: Sequence[Addressed]) -> int:
+    sending.send([message for _, message in messages])
+    return 0

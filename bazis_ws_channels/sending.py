@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -19,38 +20,72 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
+from .history.base import Streams
+from .history.memory import Results
 from .redis.breaker import Breaker
 from .redis.commands import Command
 from .redis.errors import explain
 from .redis.hosts import Host
-from .types import GroupMessage
+from .types import Event, GroupMessage
 
-__all__ = ["asend", "channel_layer", "push", "pushes", "refuse_on_loop", "rounds", "send"]
+__all__ = [
+    "arecall",
+    "aremember",
+    "asend",
+    "channel_layer",
+    "failing_as_publish_error",
+    "push",
+    "pushes",
+    "recall",
+    "refuse_on_loop",
+    "remember",
+    "rounds",
+    "send",
+    "sent_listeners",
+]
+
+logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 1000
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
+#: Results of calls with idempotency keys, for channel layers that can't keep them.
+_results = Results()
+
+#: Called after sync code has sent something: Redis can be reached. They raise nothing.
+sent_listeners: list[Callable[[], None]] = []
 
 
-def push(group: str, frame: str) -> GroupMessage:
+def push(group: str, frame: str, *, record: bool = False, once: str | None = None) -> GroupMessage:
     """Return the group message that pushes the text `frame` to a group's connections.
+
+    Args:
+        record: so that it can be replayed, where the channel layer can.
+        once: digest of an idempotency key by which it is sent to the group once.
 
     Raises:
         MessageTooBig: no server could send it.
     """
-    [message] = pushes([group], frame)
+    [message] = pushes([group], frame, record=record, once=once)
     return message
 
 
-def pushes(groups: Iterable[str], frame: str) -> list[GroupMessage]:
-    """Return the group messages that push the same text to several groups. Raises as `push`."""
+def pushes(
+    groups: Iterable[str], frame: str, *, record: bool = False, once: str | None = None
+) -> list[GroupMessage]:
+    """Return the group messages that push the same text to several groups; see `push`."""
     size_bytes = len(frame) if frame.isascii() else len(frame.encode())
     limit_bytes = conf.BAZIS_WS_MAX_MESSAGE_BYTES
     if size_bytes > limit_bytes:
         raise MessageTooBig(size_bytes, limit_bytes)
-    return [(group, {"type": "ws.push", "group": group, "text": frame}) for group in groups]
+    event: Event = {"type": "ws.push", "text": frame}
+    if record:
+        event["record"] = True
+    if once is not None:
+        event["once"] = once
+    return [(group, {**event, "group": group}) for group in groups]
 
 
 def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -80,19 +115,71 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     send_blocking = getattr(layer, "group_send_blocking", None)
     if send_blocking is None:
         return _send_over_a_loop(messages)
-    with _failing_as_publish_error(layer):
-        return send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
+    with failing_as_publish_error(layer):
+        reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
+    for listener in sent_listeners:
+        listener()
+    return reply
 
 
 async def asend(messages: Sequence[GroupMessage]) -> None:
     """Async twin of `send`, without `before`."""
     layer = channel_layer()
-    with _failing_as_publish_error(layer):
+    with failing_as_publish_error(layer):
         async with asyncio.timeout(conf.BAZIS_WS_PUBLISH_TIMEOUT):
             if len(messages) == 1:
                 await layer.group_send(*messages[0])
             else:
                 await asyncio.gather(*(layer.group_send(*message) for message in messages))
+
+
+def recall(once: str) -> int | None:
+    """Return what the call with an idempotency key (its digest) returned; None if there was none.
+
+    Raises:
+        PublishError: Redis is out of reach.
+    """
+    layer = channel_layer()
+    streams: Streams | None = getattr(layer, "streams", None)
+    if streams is None:
+        return _results.get(once)
+    with failing_as_publish_error(layer):
+        return streams.result_blocking(once, conf.BAZIS_WS_PUBLISH_TIMEOUT)
+
+
+async def arecall(once: str) -> int | None:
+    """Async twin of `recall`."""
+    layer = channel_layer()
+    streams: Streams | None = getattr(layer, "streams", None)
+    if streams is None:
+        return _results.get(once)
+    with failing_as_publish_error(layer):
+        return await streams.result(once)
+
+
+def remember(once: str, result: int) -> None:
+    """Keep what a call with an idempotency key returned. What was published stays published,
+    once for each group, even where this fails.
+    """
+    layer = channel_layer()
+    streams: Streams | None = getattr(layer, "streams", None)
+    if streams is None:
+        return _results.keep(once, result)
+    try:
+        streams.keep_result_blocking(once, result, conf.BAZIS_WS_PUBLISH_TIMEOUT)
+    except (RedisError, OSError) as error:
+        logger.warning("The result of an idempotency key is not kept. %s", explain(error))
+
+
+async def aremember(once: str, result: int) -> None:
+    """Async twin of `remember`."""
+    streams: Streams | None = getattr(channel_layer(), "streams", None)
+    if streams is None:
+        return _results.keep(once, result)
+    try:
+        await streams.keep_result(once, result)
+    except WsError as error:
+        logger.warning("The result of an idempotency key is not kept. %s", error)
 
 
 def _send_over_a_loop(messages: Sequence[GroupMessage]) -> None:
@@ -140,7 +227,7 @@ def channel_layer() -> Any:
 
 
 @contextmanager
-def _failing_as_publish_error(layer: Any) -> Iterator[None]:
+def failing_as_publish_error(layer: Any) -> Iterator[None]:
     """Turn what a layer raises into `PublishError`; after a Redis that is out of reach, fail at
     once for a second.
     """

@@ -36,7 +36,7 @@ class UserWsViewSet(viewsets.ReadOnlyModelViewSet):  # type: ignore[type-arg]
     """
 
     permission_classes = (IsAuthenticated,)
-    pagination_class = api_settings.DEFAULT_PAGINATION_CLASS or UserWsPagination
+    pagination_class: Any = api_settings.DEFAULT_PAGINATION_CLASS or UserWsPagination
     #: Whether whoever may see a user here sees the presence too.
     shows_all_presence = False
 

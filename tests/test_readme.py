@@ -30,10 +30,9 @@ def _shown(value):
 def settings_table():
     """Return the settings table that the code asks for."""
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    for name, prop in vars(Settings).items():
-        if name.startswith("BAZIS_"):
-            meaning = re.sub(r"\s+", " ", prop.fget.__doc__).strip()
-            rows.append(f"| `{name}` | {_shown(_default(name))} | {meaning} |")
+    for name, prop in Settings.properties().items():
+        meaning = re.sub(r"\s+", " ", prop.fget.__doc__).strip()
+        rows.append(f"| `{name}` | {_shown(_default(name))} | {meaning} |")
     return "\n".join(rows)
 
 

@@ -54,7 +54,7 @@ def test_the_rows_of_another_model_are_no_users(ask, alice):
     """Their primary keys are those of other users."""
     post = Post.objects.create(pk=alice.pk, author=alice, title="a post")
     for posts in (Post.objects.all(), [post], [SimpleLazyObject(lambda: post)]):
-        with pytest.raises(TypeError, match="expected a User, got Post: <.*Post object"):
+        with pytest.raises(TypeError, match=r"expected a User, got Post: <.*Post object"):
             ask(posts)
 
 

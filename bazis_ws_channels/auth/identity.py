@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -17,16 +17,18 @@ from ..exceptions import AuthenticationFailed
 from ..presence.stores import get_store
 from ..presence.stores.base import Revoked, Token
 from ..times import microseconds
-from ..users import key_of, pk_of
-from . import tokens
+from ..users import in_space, key_of, pk_of
+from . import django_sessions, tokens
+from .credentials import is_stamp_of, stamp_of
+from .django_sessions import DjangoSession
 from .keys import key_may_block
 
 __all__ = [
     "Identity",
     "aauthenticate",
+    "asession_identity",
     "authenticate",
     "identify",
-    "session_identity",
     "user_from_token",
 ]
 
@@ -40,19 +42,23 @@ class Identity:
         key: the user's key, in the namespace in which the user was found.
         claims: those of the token; None for a Django session.
         since: `time.monotonic()` when it was true.
+        stamp: of the user's credentials at that time.
+        django_session: the Django session; None for a token, or where nobody knows of it.
     """
 
     user: Any
     key: str
     claims: tokens.Claims | None
     since: float
+    stamp: str = field(default="", repr=False)
+    django_session: DjangoSession | None = None
 
     @property
     def expires_at(self) -> float | None:
         """Seconds since the epoch at which a session of this identity ends."""
-        if self.claims is None:
-            return None
-        return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+        if self.claims is not None:
+            return self.claims.expires_at + conf.BAZIS_WS_JWT_LEEWAY
+        return None if self.django_session is None else self.django_session.expires_at
 
     @property
     def issued_us(self) -> int | None:
@@ -88,7 +94,7 @@ async def aauthenticate(token: str) -> Identity:
     """Async twin of `authenticate`; a bad token never gets as far as a thread, unless the key
     comes from a callable.
     """
-    if key_may_block():
+    if key_may_block() or not conf.namespace_is_fixed:
         return await database_sync_to_async(authenticate)(token)
     return await database_sync_to_async(identify)(tokens.verify(token))
 
@@ -108,22 +114,44 @@ def user_from_token(token: str) -> Any:
     return identity.user
 
 
-def session_identity(user: Any) -> Identity | None:
-    """Return the identity of a Django session's user; None for anonymous or inactive ones."""
+async def asession_identity(user: Any, session: Any = None) -> Identity | None:
+    """Return the identity of a Django session's user; None for anonymous or inactive ones.
+
+    Args:
+        session: the Django session, with which the identity ends; one question to its engine.
+    """
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
-    return Identity(user, key_of(pk_of(user)), None, time.monotonic())
+    known = None
+    if session is not None:
+        known = await database_sync_to_async(django_sessions.read)(session)
+        if known is None:
+            return None
+    key = await in_space(key_of, pk_of(user))
+    return Identity(user, key, None, time.monotonic(), stamp_of(user), known)
 
 
 def identify(claims: tokens.Claims) -> Identity:
     """Return whose claims these are. Raises as `authenticate`."""
     model: Any = get_user_model()
-    field = conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD
+    field, value = _lookup(claims, model)
     namespace = conf.namespace  # before the query: a callable may choose its tenant
     try:
-        user = model._default_manager.get(**{field: claims.user})
-    except (model.DoesNotExist, ValueError, TypeError, OverflowError, ValidationError, DataError):
-        user = None  # nobody, or a value that this field can't hold
+        user = model._default_manager.get(**{field: value})
+    except (model.DoesNotExist, model.MultipleObjectsReturned):
+        user = None
+    except (ValueError, TypeError, OverflowError, ValidationError, DataError):
+        user = None  # a value that this field can't hold
     if user is None or not getattr(user, "is_active", True):
         raise AuthenticationFailed("user_not_found", "User not found")
-    return Identity(user, key_of(user.pk, namespace), claims, time.monotonic())
+    is_bound = claims.stamp is not None and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE
+    if is_bound and not is_stamp_of(user, str(claims.stamp)):
+        raise AuthenticationFailed("invalid_token", "Token revoked")
+    return Identity(user, key_of(user.pk, namespace), claims, time.monotonic(), stamp_of(user))
+
+
+def _lookup(claims: tokens.Claims, model: Any) -> tuple[str, str | int]:
+    """Return the field and the value that name the user: in our own tokens the primary key."""
+    if claims.key is not None:
+        return "pk", claims.key
+    return conf.BAZIS_WS_JWT_USER_FIELD or model.USERNAME_FIELD, claims.user

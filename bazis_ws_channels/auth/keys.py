@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 from jose import JOSEError, jwk
 from jose.backends.base import Key
 
@@ -30,6 +31,10 @@ _CURVE_BITS = {"ES256": 256, "ES384": 384, "ES512": 521}
 
 #: A key given as the path of a callable; an HS* secret of this shape must be given as bytes.
 _DOTTED_PATH = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)+")
+
+
+class _WrongCurve(Exception):
+    """An EC key is for another algorithm."""
 
 
 def checked_algorithms() -> list[str]:
@@ -58,6 +63,7 @@ def key_may_block() -> bool:
     return callable(source) or (isinstance(source, str) and _is_dotted_path(source))
 
 
+@sensitive_variables()
 def verifying_keys(kid: str | None, algorithms: list[str]) -> list[Key]:
     """Return the keys that may have signed a token with this `kid`."""
     source = key_source()
@@ -80,10 +86,15 @@ def key_source() -> Any:
         return source
     try:
         return import_string(source)
-    except ImportError as error:
-        raise ImproperlyConfigured(f"BAZIS_WS_JWT_KEY = {source!r}: {error}") from error
+    except ImportError:
+        # It may be a secret, which nobody must read in a log.
+        raise ImproperlyConfigured(
+            "BAZIS_WS_JWT_KEY looks like the dotted path of a callable, and can't be imported. Give"
+            " a secret of that shape as bytes."
+        ) from None
 
 
+@sensitive_variables()
 def signing_key(algorithm: str) -> tuple[str | None, Key]:
     """Return the key to sign with, and its `kid` if it has one."""
     key: Any = conf.BAZIS_WS_JWT_SIGNING_KEY
@@ -111,6 +122,7 @@ def by_kid(keys: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return keys
 
 
+@sensitive_variables()
 def construct(key: Any, algorithms: Sequence[str]) -> Key:
     """Return jose's key object for the first of `algorithms` that `key` fits.
 
@@ -142,6 +154,7 @@ def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:
     return keys[kid]
 
 
+@sensitive_variables()
 def _construct(key: Any, algorithm: str) -> Key:
     if not key:
         raise ImproperlyConfigured("The JWT key is empty: set SECRET_KEY or BAZIS_WS_JWT_KEY.")
@@ -151,11 +164,16 @@ def _construct(key: Any, algorithm: str) -> Key:
         if isinstance(key, str | bytes):
             return _constructed(key, algorithm)
         return _fitting(jwk.construct(key, key.get("alg", algorithm)), algorithm)
-    except (JOSEError, ValueError, TypeError, AttributeError) as error:
-        raise ImproperlyConfigured(f"The JWT key is no key for {algorithm}: {error}") from error
+    except _WrongCurve as error:
+        raise ImproperlyConfigured(f"The JWT key is no key for {algorithm}: {error}") from None
+    except (JOSEError, ValueError, TypeError, AttributeError):
+        # jose's messages hold the key itself.
+        kind = type(key).__name__
+        raise ImproperlyConfigured(f"The JWT key, a {kind}, is no key for {algorithm}.") from None
 
 
 @lru_cache(maxsize=32)
+@sensitive_variables()
 def _constructed(key: str | bytes, algorithm: str) -> Key:
     """Parse a key once: reading a PEM costs more than checking a signature."""
     return _fitting(jwk.construct(key, algorithm), algorithm)
@@ -167,7 +185,7 @@ def _fitting(key: Key, algorithm: str) -> Key:
     bits = None if curve is None else curve.key_size
     expected = _CURVE_BITS.get(algorithm)
     if bits != expected:
-        raise JOSEError(f"expected a curve of {expected} bits, got one of {bits}")
+        raise _WrongCurve(f"expected a curve of {expected} bits, got one of {bits}")
     return key
 
 

@@ -3,6 +3,10 @@
 Verification is python-jose's, fenced in as its documentation does not tell: a list of algorithms
 of one family (RFC 8725, section 3.1), a length limit before parsing, ``exp`` required, and keys
 made before the token is looked at, so that a broken key is our error and not the client's.
+
+Our *own* tokens bear a ``typ`` and an ``aud`` of this package (RFC 8725, sections 3.9 and 3.11), so
+that no other JWT of the same secret passes for one, and name the user by the primary key, which is
+never used again; the username stands beside it for clients to read.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import math
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -21,10 +25,18 @@ from jose import ExpiredSignatureError, JOSEError, jwt
 from ..conf import conf
 from ..exceptions import TokenError
 from ..users import pk_of
+from .credentials import stamp_of
 from .keys import checked_algorithms, signing_key, verifying_keys
 
 __all__ = ["Claims", "issue", "verify"]
 
+#: The ``typ`` of our own tokens, and their ``aud`` unless the settings name another.
+_TYPE = "bazis-ws+jwt"
+_AUDIENCE = "bazis-ws"
+#: Claims of our own tokens: the primary key, the namespace, the stamp of the credentials.
+_KEY, _NAMESPACE, _STAMP = "uid", "ns", "stamp"
+#: How far in the future an ``iat`` may be, for hosts' clocks differ.
+_CLOCK_SECONDS = 30
 #: Year 9999: a later ``exp`` is no date, and never meant as one.
 _LAST_SECOND = 253_402_300_799
 
@@ -38,12 +50,16 @@ class Claims:
         expires_at: seconds since the epoch, leeway not included.
         issued_at: seconds since the epoch, or None.
         jti: the token's id, or None.
+        key: the user's primary key, as JSON has it; None unless the token is our own.
+        stamp: of the credentials when it was issued; None unless the token is our own.
     """
 
     user: str | int
     expires_at: int
     issued_at: float | None
     jti: str | None
+    key: str | int | None = None
+    stamp: str | None = field(default=None, repr=False)
 
 
 @sensitive_variables()
@@ -57,20 +73,22 @@ def verify(token: str) -> Claims:
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
         raise TokenError("invalid_token", "Invalid token")
     algorithms = checked_algorithms()
-    kid, algorithm = _header(token)
-    if algorithm not in algorithms:
+    kid, algorithm, kind = _header(token)
+    is_own = kind == _TYPE
+    if algorithm not in algorithms or (conf.BAZIS_WS_REQUIRE_OWN_TOKENS and not is_own):
         raise TokenError("invalid_token", "Invalid token")
+    audience = _own_audience() if is_own else conf.BAZIS_WS_JWT_AUDIENCE
     keys = verifying_keys(kid, [algorithm, *algorithms])
     try:
         claims = jwt.decode(
             token,
             keys,  # type: ignore[arg-type]  # the stubs forget that jose takes its own keys
             algorithms=algorithms,
-            audience=conf.BAZIS_WS_JWT_AUDIENCE,
+            audience=audience,
             issuer=conf.BAZIS_WS_JWT_ISSUER,
             options={
                 "require_exp": True,
-                "require_aud": conf.BAZIS_WS_JWT_AUDIENCE is not None,
+                "require_aud": audience is not None,
                 "require_iss": conf.BAZIS_WS_JWT_ISSUER is not None,
                 "leeway": conf.BAZIS_WS_JWT_LEEWAY,
             },
@@ -79,9 +97,10 @@ def verify(token: str) -> Claims:
         raise TokenError("expired_token", "Token expired") from None
     except Exception:
         raise TokenError("invalid_token", "Invalid token") from None
-    return _checked_claims(claims)
+    return _checked_claims(claims, is_own=is_own)
 
 
+@sensitive_variables()
 def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
     """Return a token that opens a session for `user`.
 
@@ -91,33 +110,47 @@ def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
     Raises:
         ImproperlyConfigured: the settings have no key to sign with.
         ValueError: the user is not saved.
+
+    The token is void when the user gets a new password (``BAZIS_WS_END_ON_PASSWORD_CHANGE``).
     """
-    pk_of(user)
+    pk = pk_of(user)
     lifetime = conf.BAZIS_WS_TOKEN_LIFETIME if lifetime is None else lifetime
     seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
     field = conf.BAZIS_WS_JWT_USER_FIELD or user.USERNAME_FIELD
-    value = getattr(user, field)
+    value = _as_json(getattr(user, field))
     now = time.time()
     claims = {
-        conf.BAZIS_WS_JWT_CLAIM: value if isinstance(value, int) else str(value),
+        # RFC 7519, section 4.1.2: `sub` is a string
+        conf.BAZIS_WS_JWT_CLAIM: str(value) if conf.BAZIS_WS_JWT_CLAIM == "sub" else value,
         "exp": math.ceil(now + seconds),
         "iat": now,  # to the microsecond, so that `revoke_before` splits one second rightly
         "jti": uuid.uuid4().hex,
         "token_type": "access",
+        "aud": _own_audience(),
+        _KEY: _as_json(pk),
+        _STAMP: stamp_of(user),
     }
-    if isinstance(value, int) and conf.BAZIS_WS_JWT_CLAIM == "sub":
-        claims["sub"] = str(value)  # RFC 7519, section 4.1.2: a string
-    for claim, setting in (("aud", conf.BAZIS_WS_JWT_AUDIENCE), ("iss", conf.BAZIS_WS_JWT_ISSUER)):
-        if setting is not None:
-            claims[claim] = setting
+    if conf.BAZIS_WS_JWT_ISSUER is not None:
+        claims["iss"] = conf.BAZIS_WS_JWT_ISSUER
+    if conf.namespace:
+        claims[_NAMESPACE] = conf.namespace
     algorithm = checked_algorithms()[0]
     kid, key = signing_key(algorithm)
-    headers = None if kid is None else {"kid": kid}
+    headers = {"typ": _TYPE} if kid is None else {"typ": _TYPE, "kid": kid}
     return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
 
 
-def _header(token: str) -> tuple[str | None, Any]:
-    """Return the key id and the algorithm of a token that nobody has verified yet."""
+def _own_audience() -> str:
+    return conf.BAZIS_WS_JWT_AUDIENCE or _AUDIENCE
+
+
+def _as_json(value: Any) -> str | int:
+    return value if isinstance(value, int) else str(value)
+
+
+@sensitive_variables()
+def _header(token: str) -> tuple[str | None, Any, Any]:
+    """Return key id, algorithm and type of a token that nobody has verified yet."""
     try:
         header = jwt.get_unverified_header(token)
     except (JOSEError, RecursionError, AttributeError):
@@ -125,10 +158,10 @@ def _header(token: str) -> tuple[str | None, Any]:
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise TokenError("invalid_token", "Invalid token")
-    return kid, header.get("alg")
+    return kid, header.get("alg"), header.get("typ")
 
 
-def _checked_claims(claims: Mapping[str, Any]) -> Claims:
+def _checked_claims(claims: Mapping[str, Any], *, is_own: bool) -> Claims:
     invalid = TokenError("invalid_token", "Invalid token")
     exp, user = claims["exp"], claims.get(conf.BAZIS_WS_JWT_CLAIM)
     issued_at, jti = claims.get("iat"), claims.get("jti")
@@ -138,14 +171,24 @@ def _checked_claims(claims: Mapping[str, Any]) -> Claims:
         raise invalid
     if claims.get("token_type", "access") != "access":  # Simple JWT's refresh tokens
         raise invalid
-    if issued_at is not None and not _is_time(issued_at):
+    if issued_at is not None and not _is_past(issued_at):
         raise invalid
     if jti is not None and not isinstance(jti, str):
         raise invalid
-    return Claims(user, exp, issued_at, jti)
+    if not is_own:
+        return Claims(user, exp, issued_at, jti)
+    key, stamp = claims.get(_KEY), claims.get(_STAMP)
+    if isinstance(key, bool) or not isinstance(key, str | int) or not isinstance(stamp, str):
+        raise invalid
+    if claims.get(_NAMESPACE, "") != conf.namespace:  # of another tenant, whose keys repeat
+        raise invalid
+    return Claims(user, exp, issued_at, jti, key, stamp)
 
 
-def _is_time(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _is_past(value: Any) -> bool:
+    """Tell whether `value` is a time that has come, as far as hosts' clocks agree: a token from
+    the future could not be revoked by a moment.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
-    return math.isfinite(value) and 0 <= value <= _LAST_SECOND
+    return 0 <= value <= time.time() + max(_CLOCK_SECONDS, conf.BAZIS_WS_JWT_LEEWAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.contrib.auth.models import AnonymousUser
 
 from .. import protocol
 from ..auth.identity import Identity
+from ..auth.reauthorization import current_reauthorizer
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
+from ..history.positions import Since
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
@@ -21,6 +24,11 @@ from .tasks import Tasks
 
 __all__ = ["Gate"]
 
+logger = logging.getLogger("bazis_ws_channels")
+
+#: How long a cancelled `session_started` may take to end.
+_CANCEL_SECONDS = 5.0
+
 
 class Gate:
     """Opens, renews, changes and ends the session of one connection, one step at a time.
@@ -29,7 +37,8 @@ class Gate:
         scope: its ``user`` is kept true.
         tasks: those of the connection.
         line: to the client.
-        started: awaited, in a task of its own, when a session has begun.
+        started: awaited, in a task of its own, when a session has begun; cancelled when it ends.
+        ended: awaited when a session that had begun has ended.
 
     Attributes:
         inbox: the connection's own channel, where sessions get their messages.
@@ -45,6 +54,7 @@ class Gate:
         tasks: Tasks,
         line: Line,
         started: Callable[[], Coroutine[Any, Any, None]],
+        ended: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.session: Session | None = None
         self.lock = asyncio.Lock()
@@ -52,6 +62,8 @@ class Gate:
         self._tasks = tasks
         self._line = line
         self._started = started
+        self._ended = ended
+        self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -71,8 +83,11 @@ class Gate:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(conf.BAZIS_WS_AUTH_TIMEOUT, self._timed_out)
 
-    async def admit(self, identity: Identity) -> None:
+    async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user.
+
+        Args:
+            since: the position from which the client resumes.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.
@@ -80,12 +95,12 @@ class Gate:
         """
         async with self.lock:
             if self.session is not None and self.session.identity.key == identity.key:
-                await self.session.renew(identity)
+                await self.session.renew(identity, since)
             else:
                 await self._leave()
                 self.session = self._make_session(identity)
-                await self.session.open()
-                self._tasks.spawn(self._started())
+                await self.session.open(since)
+                self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
             self._stop_timer()
 
@@ -100,15 +115,34 @@ class Gate:
             if self.session is not None and self.session.is_ended_by(event):
                 await self._end(event["code"], event["detail"], protocol.CLOSE_AUTH)
 
+    def look_again(self, event: Event) -> None:
+        """Look again at what the session is allowed, if a ``ws.reauthorize`` event means it."""
+        session = self.session
+        if session is not None and session.group == event["group"]:
+            current_reauthorizer().look_at(session)
+
+    def restamp(self, event: Event) -> None:
+        """Go on after a hash was replaced, if a ``ws.restamp`` event means the session."""
+        session = self.session
+        if session is not None and session.group == event["group"]:
+            session.restamp(event["old"], event["new"])
+
+    async def tidy(self, session: Session | None) -> None:
+        """Leave the groups that were joined for `session` after its end, if that has come."""
+        if session is not None and self.session is None:
+            async with self.lock:
+                if self.session is None:
+                    await self.inbox.leave_groups()
+
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
         session = self.session
         if session is None:
             return
-        if event["type"] == "ws.push":
-            session.deliver(event["group"], event["text"])
-        else:
+        if event["type"] == "ws.presence":
             session.watches.changed(event)
+        else:
+            session.deliver(event)
 
     async def watch(self, pks: Sequence[Any]) -> None:
         """Follow users' online status. Raises as `Watches.watch`."""
@@ -150,21 +184,40 @@ class Gate:
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
-        return Session(identity, self, layer, channel, self._line.push, self._expire)
+        return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
 
     async def _leave(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
+        """Take the session down, and what belongs to it."""
+        session, starting, self._starting = self.session, self._starting, None
+        if session is None:
+            return
+        try:
+            if starting is not None and starting is not asyncio.current_task():
+                starting.cancel()
+                await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
             await session.close()
+            await self.inbox.leave_groups()
+        finally:
+            try:
+                if starting is not None:
+                    await self._ended()
+            except Exception:
+                logger.exception("session_ended() failed (%s)", self.label)
+            finally:
+                self.session = None
 
-    def _expire(self, session: Session, identity: Identity) -> None:
+    def _end_soon(
+        self, session: Session, identity: Identity, code: str, detail: str, close: int | None
+    ) -> None:
         if session is self.session:
-            self._tasks.spawn(self._expired(session, identity))
+            self._tasks.spawn(self._end_if_same(session, identity, code, detail, close))
 
-    async def _expired(self, session: Session, identity: Identity) -> None:
+    async def _end_if_same(
+        self, session: Session, identity: Identity, code: str, detail: str, close: int | None
+    ) -> None:
         async with self.lock:  # a newer token may be on its way in
             if session is self.session and session.identity is identity:
-                await self._end("expired_token", "Token expired", None)
+                await self._end(code, detail, close)
 
     def _timed_out(self) -> None:
         self._timer = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
+
+from channels.layers import InMemoryChannelLayer
 
 from ..types import Event
 from .tasks import Tasks
@@ -14,7 +16,7 @@ __all__ = ["Inbox"]
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Events of this package, which are delivered without waiting.
-_DIRECT = frozenset({"ws.push", "ws.presence"})
+_DIRECT = frozenset({"ws.push", "ws.missed", "ws.presence"})
 
 
 class Inbox:
@@ -43,12 +45,12 @@ class Inbox:
         self._dispatch = dispatch
         self._is_dispatching = False
 
-    async def open(self, groups: Sequence[str], on_missed: Callable[[], None]) -> str:
+    async def open(self, groups: Sequence[str], *on_missed: Callable[[], None]) -> str:
         """Make the connection's own channel, hand over what comes, and return its name.
 
         Args:
             groups: those that the channel joins for the connection's whole life.
-            on_missed: called when the layer had lost its subscriptions, where it can tell.
+            on_missed: are called when the layer had lost its subscriptions, where it can tell.
         """
         self.channel = await self.layer.new_channel()
         self._groups = groups
@@ -57,9 +59,26 @@ class Inbox:
         receive_directly = getattr(self.layer, "receive_directly", None)
         if receive_directly is not None:
             receive_directly(self.channel, self.take)
-            self.layer.reconnect_listeners.add(on_missed)
+            self.layer.reconnect_listeners.update(on_missed)
         self._tasks.spawn(self._run())
         return self.channel
+
+    async def leave_groups(self) -> None:
+        """Leave the groups that the channel joined for the session that ends: all but those of the
+        connection.
+        """
+        for group in self._joined():
+            if group not in self._groups:
+                await self.layer.group_discard(group, self.channel)
+
+    def _joined(self) -> Collection[str]:
+        """Return the groups of the channel, where the layer can tell which they are."""
+        groups_of = getattr(self.layer, "groups_of", None)
+        if groups_of is not None:
+            return groups_of(self.channel)
+        if isinstance(self.layer, InMemoryChannelLayer):
+            return [name for name, members in self.layer.groups.items() if self.channel in members]
+        return ()
 
     async def close(self) -> None:
         """Leave the groups and forget the channel, where the layer can; others do that when

@@ -15,6 +15,9 @@ __all__ = ["Line"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
+#: How long a server that stops waits for a client to go, and then for the project's hooks.
+_GONE_SECONDS, _FINISH_SECONDS = 1.0, 3.0
+
 
 class Line:
     """Frames to one client, in order and without waiting, up to the close frame.
@@ -32,7 +35,8 @@ class Line:
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
-        self._gone = asyncio.get_running_loop().create_future()
+        self._gone = asyncio.Event()
+        self._finished = asyncio.Event()
 
     def open(self) -> None:
         """Begin to send: the socket is accepted."""
@@ -56,17 +60,28 @@ class Line:
             await self._writer.close(code)
 
     async def go_down(self) -> None:
-        """Close with 4503, for the server stops, and return once the client is gone."""
+        """Close with 4503, for the server stops, and return once the client is gone and the
+        session has ended.
+        """
         await self.close(protocol.CLOSE_GOING_DOWN)
-        await asyncio.wait({self._gone}, timeout=1)
+        try:
+            async with asyncio.timeout(_GONE_SECONDS):
+                await self._gone.wait()
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self._finished.wait()
+        except TimeoutError:
+            pass  # the server stops anyway
 
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
         self.is_closing = True
         if self._writer is not None:
             self._writer.abandon()
-        if not self._gone.done():
-            self._gone.set_result(None)
+        self._gone.set()
+
+    def finish(self) -> None:
+        """Note that nothing of the connection is left."""
+        self._finished.set()
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import dataclasses
+import logging
 import math
 import secrets
 import time
@@ -10,17 +13,23 @@ from collections.abc import Callable
 from typing import Any
 
 from ..auth.identity import Identity
+from ..auth.reauthorization import Verdict, current_reauthorizer
 from ..groups import common_group, key_group
+from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import subscribed_frame
+from ..protocol import CLOSE_AUTH, error_frame, json_id, missed_frame, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
+from .replay import Replay, Resumption
 from .watches import Watches
 
 __all__ = ["Session"]
 
-Expire = Callable[["Session", Identity], None]
+logger = logging.getLogger("bazis_ws_channels")
+
+#: Ends a session as the owner of an identity, with an error code, its detail and a close code.
+End = Callable[["Session", Identity, str, str, int | None], None]
 
 
 class Session:
@@ -35,7 +44,12 @@ class Session:
         layer: the channel layer.
         channel: the connection's own channel.
         write: sends a text frame to the client.
-        expire: called when the token's time has passed.
+        lock: held while the session changes.
+        end: called when the session must end.
+
+    Attributes:
+        user: as last loaded from the database.
+        context: in which the session was opened.
     """
 
     def __init__(
@@ -45,10 +59,13 @@ class Session:
         layer: Any,
         channel: str,
         write: Callable[[str], None],
-        expire: Expire,
+        lock: asyncio.Lock,
+        end: End,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.identity = identity
+        self.user = identity.user
+        self.context = contextvars.copy_context()
         self.pk = identity.user.pk
         self.group = key_group(identity.key)
         namespace = namespace_of(identity.key)
@@ -59,17 +76,17 @@ class Session:
         self._layer = layer
         self._channel = channel
         self._write = write
-        self._expire = expire
-        self._held: list[str] = []
+        self._lock = lock
+        self._end = end
+        self._held: list[Event] = []
+        self._replay = Replay(layer, (self.group, self.common_group))
         self._expiry: asyncio.TimerHandle | None = None
 
-    @property
-    def user(self) -> Any:
-        """The user, as loaded when the newest token was accepted."""
-        return self.identity.user
+    async def open(self, since: Since | None) -> None:
+        """Join the groups, write the presence, tell the client, and give what it missed.
 
-    async def open(self) -> None:
-        """Join the groups, write the presence, tell the client.
+        Args:
+            since: the position from which the client resumes.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.
@@ -79,41 +96,71 @@ class Session:
         # through the group.
         await self._layer.group_add(self.group, self._channel)
         await self._layer.group_add(self.common_group, self._channel)
+        # Read the streams after joining and before anybody counts this session: then what comes
+        # live begins where they end, and nothing that was counted is before that.
+        resumption = await self._replay.open(since)
+        self._held = [event for event in self._held if event["type"] != "ws.missed"]
         await self._connect(self.identity)
-        self._start(self.identity)
-        held, self._held = self._held, []
-        for frame in held:
+        self._start(self.identity, resumption)
+        for frame in resumption.frames:
             self._write(frame)
+        held, self._held = self._held, []
+        for event in held:
+            self._give(event)
+        current_reauthorizer().add(self)
 
-    async def renew(self, identity: Identity) -> None:
+    async def renew(self, identity: Identity, since: Since | None) -> None:
         """Go on with a newer token of the same user; groups and watches stay.
+
+        Args:
+            since: the client's position, of which nothing is missing: the session goes on.
 
         Raises:
             SessionRefused: the token is revoked.
             PresenceUnavailable: Redis is out of reach.
         """
         await self._connect(identity)
-        self.identity = identity
-        self._start(identity)
+        self.identity, self.user = identity, identity.user
+        self._start(identity, self._replay.renew(since))
+        await self._ask_again()
 
     async def close(self) -> None:
         """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
         self.is_live = False
+        current_reauthorizer().discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
+        self._replay.close()
         await self.watches.clear()
         await self._layer.group_discard(self.group, self._channel)
         await self._layer.group_discard(self.common_group, self._channel)
         await current_tracker().disconnect(self.id)
 
-    def deliver(self, group: str, frame: str) -> None:
-        """Push a frame that was sent to `group`, if it is for this session."""
-        if group not in (self.group, self.common_group):
+    def deliver(self, event: Event) -> None:
+        """Push what was sent to a group, if it is for this session."""
+        if event["group"] not in self._replay.streams:
             return  # a former session's, still in the queue
         if self.is_live:
-            self._write(frame)
+            self._give(event)
         else:
-            self._held.append(frame)
+            self._held.append(event)
+
+    def _give(self, event: Event) -> None:
+        if event["type"] == "ws.missed":
+            if not self._replay.lost:
+                # All streams that broke are told together.
+                asyncio.get_running_loop().call_soon(self._tell_missed)
+            return self._replay.lose(event)
+        frame = self._replay.take(event)
+        if self._replay.lost:
+            self._tell_missed()
+        if frame is not None:
+            self._write(frame)
+
+    def _tell_missed(self) -> None:
+        lost, self._replay.lost = self._replay.lost, {}
+        if lost and self.is_live:
+            self._write(missed_frame(lost))
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session: all of the user's, those of one
@@ -129,19 +176,72 @@ class Session:
             return claims is not None and (issued_us is None or issued_us < before)
         return True
 
+    # --- looking again ----------------------------------------------------------------------
+
+    def judge(self, verdict: Verdict) -> None:
+        """End the session, or go on with the user and the expiry that were found."""
+        if not self.is_live or verdict.identity is not self.identity:
+            return  # a newer token has come meanwhile, and was looked at
+        if verdict.ending is not None:
+            return self._end(self, verdict.identity, *verdict.ending, CLOSE_AUTH)
+        if verdict.user is not None:
+            self.user = verdict.user
+        known = self.identity.django_session
+        if known is not None and known.key and known.expires_at != verdict.expires_at:
+            known = dataclasses.replace(known, expires_at=verdict.expires_at)  # prolonged
+            self.identity = dataclasses.replace(self.identity, django_session=known)
+            self._expire_at(known.expires_at)
+
+    async def ask_again(self) -> None:
+        """Ask the project again whom this user may watch; end the watches that it refuses now."""
+        if self.watches:
+            async with self._lock:
+                if self.is_live:
+                    await self._ask_again()
+
+    def restamp(self, old: str, new: str) -> None:
+        """Go on after a password's hash, not the password, was replaced."""
+        if self.identity.stamp == old:
+            self.identity = dataclasses.replace(self.identity, stamp=new)
+
+    async def _ask_again(self) -> None:
+        try:
+            refused = await self.watches.ask_again(self.user)
+        except Exception:
+            logger.exception("ws_can_watch() of user %s failed; the watches go on.", self.pk)
+            return
+        if refused:
+            ids = ", ".join(str(json_id(pk)) for pk in refused)
+            self._write(error_frame("forbidden", f"You may no longer watch: {ids}"))
+
+    # --- the beginning and the end ----------------------------------------------------------
+
     async def _connect(self, identity: Identity) -> None:
         await current_tracker().connect(self.id, identity.key, self._watcher, identity.token)
 
-    def _start(self, identity: Identity) -> None:
-        """Start, or go on, until the token's end."""
+    def _start(self, identity: Identity, resumption: Resumption) -> None:
+        """Start, or go on, until the identity's end."""
+        left = self._expire_at(identity.expires_at)
+        expires_in = None if left is None else math.floor(left)
+        self.is_live = True
+        position, recovered, frames = resumption
+        self._write(subscribed_frame(self.pk, expires_in, position, recovered, len(frames)))
+
+    def _expire_at(self, moment: float | None) -> float | None:
+        """Set the timer to a moment, in seconds since the epoch; return the seconds until then."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        expires_in = None
-        if identity.expires_at is not None:
-            left = max(0.0, identity.expires_at - time.time())
-            expires_in = math.floor(left)
-            loop = asyncio.get_running_loop()
-            self._expiry = loop.call_later(left, self._expire, self, identity)
-        self.is_live = True
-        self._write(subscribed_frame(self.pk, expires_in))
+        if moment is None:
+            return None
+        left = max(0.0, moment - time.time())
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(left, self._expired)
+        return left
+
+    def _expired(self) -> None:
+        if self.identity.claims is None:
+            # A Django session may have been prolonged meanwhile.
+            current_reauthorizer().look_at(self)
+        else:
+            self._end(self, self.identity, "expired_token", "Token expired", None)

@@ -88,6 +88,19 @@ class Watches:
         """Stop watching those of `pks` that are watched."""
         await self._unwatch(key_of(pk, self._namespace) for pk in pks)
 
+    async def ask_again(self, user: Any) -> list[Any]:
+        """Ask the project again; stop watching whom `user` may watch no longer, and return their
+        primary keys.
+        """
+        keys = {pk_from_key(key): key for key in self._seen}
+        keys.pop(user.pk, None)
+        if not keys:
+            return []
+        allowed = await database_sync_to_async(allowed_to_watch)(user, list(keys))
+        refused = [pk for pk in keys if pk not in allowed]
+        await self._unwatch([keys[pk] for pk in refused])
+        return refused
+
     async def clear(self) -> None:
         """Stop watching everybody."""
         await self._unwatch(list(self._seen))

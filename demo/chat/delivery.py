@@ -58,6 +58,9 @@ def _deliver(message: ChatMessage) -> bool:
 
 
 def _publish(message: ChatMessage) -> bool:
+    # To somebody who is away it would be recorded: replayed to who comes back, and saved as well.
+    if not message.recipient.is_online:
+        return False
     try:
         return message.recipient.ws_publish(message.as_event()) > 0
     except PublishError as error:

@@ -54,8 +54,18 @@ class RenewView(APIView):
 
 
 class MeView(APIView):
-    """Who the token's user is, for the page."""
+    """Who the token's user is, for the page, and where the user's messages are now.
+
+    The page loads all other state after this: what is published in between is replayed to it.
+    """
 
     def get(self, request: Request) -> Response:
         user = request.user
-        return Response({"id": user.pk, "username": user.get_username(), "is_staff": user.is_staff})
+        return Response(
+            {
+                "position": user.ws_position,
+                "id": user.pk,
+                "username": user.get_username(),
+                "is_staff": user.is_staff,
+            }
+        )

@@ -18,6 +18,7 @@ from tests.benchmarks.measures import (
     ping,
     presence,
     publish,
+    reauthorize,
 )
 from tests.benchmarks.processes import raise_file_limit
 from tests.benchmarks.run import KINDS, Run
@@ -31,6 +32,7 @@ MEASURES = {
     "ping": ping,
     "presence": presence,
     "listing": listing,
+    "reauthorize": reauthorize,
 }
 
 

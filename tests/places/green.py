@@ -13,7 +13,7 @@ else:
     eventlet.monkey_patch()
     from eventlet import GreenPool as Pool
 
-import django  # noqa: E402
+import django
 
 django.setup()
 

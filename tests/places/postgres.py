@@ -42,9 +42,9 @@ class Postgres:
                 cwd=self._directory,
                 **self._as,
             )
-            if wait_until(lambda: self._answers() or self._process.poll() is not None) is True:
-                if self._process.poll() is None:
-                    return
+            wait_until(lambda: self._answers() or self._process.poll() is not None)
+            if self._process.poll() is None:
+                return  # else another server has the port
         raise AssertionError("PostgreSQL did not start")
 
     def __enter__(self):

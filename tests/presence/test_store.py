@@ -499,12 +499,24 @@ async def test_sessions_older_than_a_revocation_are_refused(world):
     await world.ask(base.RevokeBefore("1", 1_000_000, 60))
     assert (await world.connect("p1", "a", "1", token=base.Token(999_999)))[0] == "revoked"
     assert (await world.connect("p1", "a", "1", token=base.Token()))[0] == "revoked"
-    assert (await world.connect("p1", "a", "1", token=base.Token(age_us=60_000_000)))[
-        0
-    ] == "revoked"
+    looked_before = base.Token(age_us=10**18)
+    assert (await world.connect("p1", "a", "1", token=looked_before))[0] == "revoked"
     assert (await world.connect("p1", "a", "1", token=base.Token(1_000_000)))[0] == "ok"
     assert (await world.connect("p1", "b", "1"))[0] == "ok"
     assert (await world.connect("p1", "c", "2", token=base.Token(1)))[0] == "ok"
+
+
+async def test_revoking_tokens_alone_spares_django_sessions(world):
+    """A Django session has no token; nor is an earlier moment for Django sessions taken back."""
+    await world.ask(base.RevokeBefore("1", None, 60, cookies=False))
+    looked_before = base.Token(age_us=10**9)
+    assert await world.ask(base.Revoked([("1", looked_before), ("1", base.Token(5))])) == [
+        False,
+        True,
+    ]
+    await world.ask(base.RevokeBefore("1", None, 60))
+    await world.ask(base.RevokeBefore("1", 5, 60))
+    assert await world.ask(base.Revoked([("1", looked_before)])) == [True]
 
 
 async def test_a_revocation_never_moves_back(world):

@@ -1,7 +1,10 @@
 """Consumers of the test project."""
 
+import asyncio
+import os
 import time
 
+import redis.asyncio
 from channels.db import database_sync_to_async
 from django.urls import path
 
@@ -18,6 +21,28 @@ class ProjectConsumer(UserWsConsumer):
     async def client_hello(self, content):
         """Answer anybody."""
         await self.send_json({"type": "hello", "user": getattr(self.session, "pk", None)})
+
+    async def client_join(self, content):
+        """Join a group of the channel layer."""
+        await self.channel_layer.group_add(content["group"], self.channel_name)
+        await self.send_json({"type": "joined"})
+
+    async def session_started(self):
+        """Note it, and take long for some."""
+        pk, name = self.session.pk, self.session.user.first_name
+        await note(f"started {pk}")
+        try:
+            if name == "slow starter":
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await note(f"cancelled {pk}")
+            raise
+
+    async def session_ended(self):
+        """Note it, and fail for some."""
+        await note(f"ended {self.session.pk}")
+        if self.session.user.first_name == "bad ender":
+            raise RuntimeError("a bug in project code")
 
     async def client_rename(self, content):
         """Change the user's first name, in the database."""
@@ -48,6 +73,12 @@ class ProjectConsumer(UserWsConsumer):
     async def order_failed(self, event):
         """Fail at an event of the channel layer."""
         raise RuntimeError("a bug in project code")
+
+
+async def note(text):
+    """Write down what happens to sessions, for tests that wait for it."""
+    async with redis.asyncio.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        await client.rpush("test.life", text)
 
 
 project_urlpatterns = [path("project/", ProjectConsumer.as_asgi())]

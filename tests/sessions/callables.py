@@ -1,7 +1,11 @@
 """What settings name by a dotted path."""
 
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.auth import get_user_model
 from django.db import connection
+
+from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
+from bazis_ws_channels.routing import websocket_urlpatterns
 
 CURRENT = "current-0123456789-abcdefghijklmnopq"
 
@@ -22,3 +26,9 @@ def from_database(kid):
 def broken(kid):
     """Fail."""
     raise OSError("the key service is out of reach")
+
+
+#: An ASGI application that takes no notice of Django sessions.
+without_cookies = ProtocolTypeRouter(
+    {"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
+)

@@ -36,9 +36,9 @@ def clean_redis(empty_redis):
 
 
 @contextlib.contextmanager
-def running(**settings):
-    """Run a daphne; in the end its log must have no traceback."""
-    server = Daphne(settings)
+def running(kind=Daphne, /, **settings):
+    """Run a server; in the end its log must have no traceback."""
+    server = kind(settings)
     try:
         server.wait_until_ready()
         yield server
@@ -56,6 +56,8 @@ def server(django_db_setup, empty_redis):
 
 @pytest.fixture(scope="module")
 def servers(django_db_setup, empty_redis):
-    """Start daphnes that live as long as the module: ``servers(BAZIS_WS_AUTH_TIMEOUT=1)``."""
+    """Start servers that live as long as the module: ``servers(BAZIS_WS_AUTH_TIMEOUT=1)``, or
+    ``servers(Uvicorn)``; by default daphnes.
+    """
     with contextlib.ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(running(**settings))
+        yield lambda *kind, **settings: stack.enter_context(running(*kind, **settings))

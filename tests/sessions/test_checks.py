@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,8 @@ from django.core.checks import registry, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
-from bazis_ws_channels import checks
-from tests.kit import ROOT
+from bazis_ws_channels import checks, deploy_checks
+from tests.kit import ROOT, Redis
 from tests.sessions import callables
 from tests.sessions.forging import b64, ec_pair, rsa_pair
 
@@ -112,7 +113,7 @@ def test_wrong_type(settings, name, value):
     setattr(settings, name, value)
     message = found()["E002"]
     assert name in message.msg
-    assert repr(value) in message.msg
+    assert (repr(value) in message.msg) is (name not in checks._SECRET)
 
 
 @pytest.mark.parametrize(
@@ -245,6 +246,36 @@ def test_signing_key(settings):
     assert found() == {}
 
 
+SECRET = "very-secret-0123456789-abcdefghijklm"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "value"),
+    [
+        ("RS256", "BAZIS_WS_JWT_KEY", SECRET),
+        ("ES256", "BAZIS_WS_JWT_KEY", SECRET),
+        ("RS256", "BAZIS_WS_JWT_KEY", {"kid": SECRET}),
+        ("HS256", "BAZIS_WS_JWT_KEY", {"kty": "RSA", "k": SECRET}),
+        ("HS256", "BAZIS_WS_JWT_KEY", SECRET.replace("-", ".")),
+        ("HS256", "BAZIS_WS_JWT_KEY", "very.secret.of_dots"),
+        ("RS256", "BAZIS_WS_JWT_SIGNING_KEY", SECRET),
+        ("HS256", "BAZIS_WS_JWT_SIGNING_KEY", [SECRET]),
+        ("HS256", "BAZIS_WS_REDIS_URL", [SECRET]),
+        ("HS256", "SECRET_KEY", "short secret"),
+    ],
+)
+def test_secrets_are_not_shown(settings, algorithm, name, value):
+    """A wrong key or address is an error whose text holds nothing of it."""
+    settings.BAZIS_JWT_SESSION_ALG = algorithm
+    setattr(settings, name, value)
+    messages = found()
+    shown = " ".join(f"{each.msg} {each.hint}" for each in messages.values())
+    assert messages or "." in value
+    assert "secret-" not in shown
+    assert "secret." not in shown
+    assert "short secret" not in shown
+
+
 # --- the user model -------------------------------------------------------------------------
 
 
@@ -285,11 +316,35 @@ def test_unknown_user_field(settings, field):
     assert list(found()) == ["E021"]
 
 
-@pytest.mark.parametrize("field", ["pk", "id", "email", None])
+@pytest.mark.parametrize("field", ["pk", "id", "username", None])
 def test_known_user_field(settings, field):
     """A field of the user model passes."""
     settings.BAZIS_WS_JWT_USER_FIELD = field
     assert found() == {}
+
+
+@pytest.mark.parametrize("field", ["email", "first_name", "is_active"])
+def test_user_field_that_several_share(settings, field):
+    """A field that is not unique is an error."""
+    settings.BAZIS_WS_JWT_USER_FIELD = field
+    assert list(found()) == ["E023"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "field", "ids"),
+    [
+        ("user_id", None, ["E022"]),
+        ("uid", None, ["E022"]),
+        ("user_id", "pk", []),
+        ("preferred_username", None, []),
+        ("username", None, []),
+        ("sub", None, []),
+    ],
+)
+def test_claim_without_a_fitting_field(settings, claim, field, ids):
+    """Simple JWT's `user_id` 1 must not open the account that is named "1"."""
+    settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = claim, field
+    assert list(found()) == ids
 
 
 # --- channel layer, presence, daphne --------------------------------------------------------
@@ -362,3 +417,98 @@ def test_hints(settings):
     """A message tells what to do."""
     settings.CHANNEL_LAYERS = {}
     assert OURS in found()["E030"].hint
+
+
+# --- check --deploy -------------------------------------------------------------------------
+
+
+def deployed():
+    """Return the messages of `check --deploy` that `check` doesn't have."""
+    messages = run_checks(tags=["bazis_ws_channels"], include_deployment_checks=True)
+    found_ids = {message.id.removeprefix("bazis_ws."): message for message in messages}
+    return {id_: message for id_, message in found_ids.items() if id_ not in found()}
+
+
+@pytest.fixture
+def safe(settings):
+    """Settings about which `check --deploy` has nothing to say."""
+    settings.BAZIS_WS_REQUIRE_OWN_TOKENS = True
+    return settings
+
+
+def test_all_is_well_deployed(safe):
+    """The test project's own."""
+    assert deployed() == {}
+
+
+@pytest.mark.parametrize("check", deploy_checks.ALL_CHECKS)
+def test_registered_for_deployment(check):
+    """Under the app's tag, and not without --deploy."""
+    assert check in registry.registry.get_checks(include_deployment_checks=True)
+    assert check not in registry.registry.get_checks()
+    assert "bazis_ws_channels" in check.tags
+
+
+def test_no_deployment_check_is_forgotten():
+    """Every function of the module that looks like a check is in `ALL_CHECKS`."""
+    names = vars(deploy_checks).items()
+    functions = {value for name, value in names if name.startswith("check_")}
+    assert functions == set(deploy_checks.ALL_CHECKS)
+
+
+def test_tokens_of_anybody_with_the_secret(safe):
+    """Plain tokens of SECRET_KEY are a warning, unless another service issues them."""
+    safe.BAZIS_WS_REQUIRE_OWN_TOKENS = False
+    assert list(deployed()) == ["W014"]
+    safe.BAZIS_WS_JWT_CLAIM, safe.BAZIS_WS_JWT_USER_FIELD = "user_id", "pk"
+    assert deployed() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"), [("BAZIS_WS_ALLOWED_ORIGINS", "E060"), ("ALLOWED_HOSTS", "E061")]
+)
+def test_wildcards_with_cookies(safe, name, id_):
+    """The test project signs in by Django sessions too; the demo doesn't."""
+    setattr(safe, name, ["*"])
+    assert list(deployed()) == [id_]
+    safe.ASGI_APPLICATION = "tests.sessions.callables.without_cookies"
+    assert deployed() == {}
+    safe.ASGI_APPLICATION = "no.such.application"
+    assert deployed() == {}
+
+
+def test_a_redis_that_evicts(safe):
+    """With a limit and a policy that evicts, revocations are lost."""
+    with Redis() as server:
+        safe.BAZIS_WS_REDIS_URL = server.url
+        server.client.config_set("maxmemory-policy", "allkeys-lru")
+        assert deployed() == {}
+        server.client.config_set("maxmemory", "100mb")
+        assert list(deployed()) == ["W041"]
+        server.client.config_set("maxmemory-policy", "noeviction")
+        assert deployed() == {}
+        server.client.config_set("maxmemory-policy", "volatile-ttl")
+        server.pause()
+        started_at = time.monotonic()
+        assert deployed() == {}
+        assert time.monotonic() - started_at < 2
+
+
+@pytest.mark.parametrize(
+    ("presence", "cache", "ids"),
+    [
+        ("redis://127.0.0.1:1", "redis://127.0.0.1:1", ["W042"]),
+        ("redis://:pw@127.0.0.1:1/0", "redis://127.0.0.1:1", ["W042"]),
+        ("redis://127.0.0.1:1/3", ["redis://127.0.0.1:1/3"], ["W042"]),
+        ("redis://127.0.0.1:1/0", "redis://127.0.0.1:1/1", []),
+        ("redis://127.0.0.1:1", "redis://127.0.0.1:2", []),
+    ],
+)
+def test_presence_in_a_cache(safe, presence, cache, ids):
+    """`cache.clear()` empties a whole database."""
+    safe.BAZIS_WS_REDIS_URL = presence
+    safe.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "fast": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": cache},
+    }
+    assert list(deployed()) == ids

@@ -5,8 +5,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import FieldError, ImproperlyConfigured
+from django.views.debug import ExceptionReporter
 from jose import jwk, jwt
 
 from bazis_ws_channels import auth
@@ -231,6 +232,16 @@ def test_odd_issue(claim):
     assert refused(forge({"alg": "HS256"}, claims(**claim))) == "invalid_token"
 
 
+def test_issued_in_the_future(settings):
+    """A token of the future could not be revoked by a moment; but hosts' clocks differ."""
+    now = int(time.time())
+    assert tokens.verify(sign(iat=now + 25)).user == "alice"
+    assert refused(sign(iat=now + 40)) == "invalid_token"
+    settings.BAZIS_WS_JWT_LEEWAY = 60
+    assert tokens.verify(sign(iat=now + 55)).user == "alice"
+    assert refused(sign(iat=now + 90)) == "invalid_token"
+
+
 def test_refresh_token():
     """A refresh token is for the token service and opens no socket."""
     assert refused(sign(token_type="refresh")) == "invalid_token"
@@ -354,6 +365,136 @@ def test_unsaved_user(django_user_model):
     """A user without a primary key gets no token."""
     with pytest.raises(ValueError, match="save it first"):
         django_user_model(username="nobody").ws_token()
+
+
+# --- our own tokens -------------------------------------------------------------------------
+
+
+def opened(token):
+    """Return the user whose token this is, or the error code."""
+    try:
+        return auth.authenticate(token).user
+    except AuthenticationFailed as error:
+        return error.code
+
+
+def forged(token, header=None, **changes):
+    """Return an own token with other claims, signed with the right secret."""
+    claims = {**jwt.get_unverified_claims(token), **changes}
+    kept = {name: value for name, value in claims.items() if value is not ...}
+    return forge({**jwt.get_unverified_header(token), **(header or {})}, kept)
+
+
+def test_the_key_decides(alice, make_user):
+    """A renamed user's token is still that user's; the next owner of the name gets nothing."""
+    token = alice.ws_token()
+    assert jwt.get_unverified_claims(token)["sub"] == "alice"
+    alice.username = "carol"
+    alice.save()
+    other = make_user("alice")
+    assert opened(token) == alice
+    assert opened(other.ws_token()) == other
+    alice.delete()
+    make_user("carol")
+    assert opened(token) == "user_not_found"
+
+
+def test_a_new_password_voids_own_tokens(settings, alice):
+    """Without Redis: by the stamp. A project that doesn't want that says so."""
+    type(alice).objects.filter(pk=alice.pk).update(password="!")
+    assert opened(alice.ws_token()) == "invalid_token"
+    settings.BAZIS_WS_END_ON_PASSWORD_CHANGE = False
+    assert opened(alice.ws_token()) == alice
+    settings.BAZIS_WS_END_ON_PASSWORD_CHANGE = True
+    alice.refresh_from_db()
+    assert opened(alice.ws_token()) == alice
+
+
+def test_stamps_and_secret_key_fallbacks(settings, alice):
+    """A token stamped under a former SECRET_KEY is good while it is a fallback."""
+    token = alice.ws_token()
+    former = settings.SECRET_KEY
+    settings.SECRET_KEY = "new-" + "0123456789" * 4
+    settings.SECRET_KEY_FALLBACKS = ["other-" + "0123456789" * 4, former]
+    assert opened(token) == alice
+    settings.SECRET_KEY_FALLBACKS = []
+    assert opened(token) == "invalid_token"
+
+
+def test_the_stamp_tells_nothing(alice):
+    """Neither the hash nor what Django keeps in its sessions is in a token."""
+    token = alice.ws_token()
+    text = json.dumps(jwt.get_unverified_claims(token))
+    assert alice.password not in text
+    assert alice.get_session_auth_hash() not in text
+    assert jwt.get_unverified_claims(token)["stamp"] not in repr(auth.authenticate(token))
+
+
+@pytest.mark.parametrize(
+    ("header", "changes"),
+    [
+        ({}, {"aud": ...}),
+        ({}, {"aud": "another service"}),
+        ({}, {"uid": ...}),
+        ({}, {"uid": True}),
+        ({}, {"uid": [1]}),
+        ({}, {"stamp": ...}),
+        ({}, {"stamp": ""}),
+        ({}, {"stamp": None}),
+        ({}, {"ns": "tenant-b"}),
+        ({"typ": "JWT"}, {}),  # its audience is not asked for
+    ],
+)
+def test_own_tokens_are_whole(alice, header, changes):
+    """A token that says it is ours has all that ours have."""
+    assert opened(alice.ws_token()) == alice
+    assert opened(forged(alice.ws_token(), header, **changes)) == "invalid_token"
+
+
+def test_only_own_tokens(settings, alice):
+    """Another JWT of the same secret opens nothing where own tokens are required."""
+    plain = sign("alice")
+    as_ours = forge({"alg": "HS256", "typ": "JWT"}, claims("alice", aud="bazis-ws", uid=alice.pk))
+    assert opened(plain) == alice
+    settings.BAZIS_WS_REQUIRE_OWN_TOKENS = True
+    assert [opened(each) for each in (plain, as_ours)] == ["invalid_token"] * 2
+    assert opened(alice.ws_token()) == alice
+    settings.BAZIS_WS_JWT_AUDIENCE = "chat"
+    assert opened(alice.ws_token()) == alice
+
+
+def test_own_tokens_know_their_namespace(settings, alice):
+    """Tenants' primary keys repeat: a token of one opens nothing of another."""
+    settings.BAZIS_WS_NAMESPACE = "tenant-a"
+    token = alice.ws_token()
+    assert opened(token) == alice
+    for other in ("tenant-b", ""):
+        settings.BAZIS_WS_NAMESPACE = other
+        assert opened(token) == "invalid_token"
+
+
+def test_a_value_that_several_users_share(settings, alice, make_user):
+    """A field that isn't unique names nobody, rather than somebody."""
+    make_user("second")
+    type(alice).objects.update(email="same@example.com")
+    settings.BAZIS_WS_JWT_USER_FIELD = "email"
+    assert opened(sign("same@example.com")) == "user_not_found"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [auth.authenticate, auth.user_from_token, auth.revoke_token, async_to_sync(aauthenticate)],
+)
+def test_tracebacks_hold_no_token(settings, alice, call):
+    """What Django reports of a failure has no token among its variables."""
+    settings.BAZIS_WS_JWT_USER_FIELD = "no_such_field"
+    token = sign("alice", jti="x")
+    with pytest.raises(FieldError) as caught:
+        call(token)
+    frames = ExceptionReporter(None, caught.type, caught.value, caught.tb).get_traceback_data()
+    ours = [frame for frame in frames["frames"] if "bazis_ws_channels/auth" in frame["filename"]]
+    assert len(ours) >= 2
+    assert token not in str([frame["vars"] for frame in ours])
 
 
 # --- revoking -------------------------------------------------------------------------------

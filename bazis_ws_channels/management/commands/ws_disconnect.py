@@ -15,14 +15,17 @@ class Command(BaseCommand):
     help = "End a user's sessions on every process and void the user's tokens."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare USER."""
+        """Declare USER and --sessions."""
         parser.add_argument("user")
+        parser.add_argument(
+            "--sessions", action="store_true", help="End the user's Django sessions too."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Disconnect, and say how many connections there were."""
         user = find_user(options["user"])
         try:
-            count = disconnect(user)
+            count = disconnect(user, sessions=options["sessions"])
         except WsError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Ended {count} session(s) of {user}.")

@@ -319,11 +319,16 @@ class OnlineCount(Question[int | None]):
 
 @dataclass(frozen=True, slots=True)
 class RevokeBefore(Question[int]):
-    """Void all tokens of a user issued before a moment, by default now; the reply: that moment."""
+    """Void all tokens of a user issued before a moment, by default now; the reply: that moment.
+
+    Attributes:
+        cookies: whether Django sessions that were looked at before the moment are void too.
+    """
 
     key: str
     before_us: int | None
     ttl_seconds: int
+    cookies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

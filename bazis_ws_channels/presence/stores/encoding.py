@@ -14,7 +14,7 @@ Keys, behind ``BAZIS_WS_KEY_PREFIX``:
 ``user_ws.last_seen``                 sorted set of user keys -> time (us)
 ``user_ws.edges``                     hash: user key -> change that is yet to be told
 ``user_ws.seq``                       number of the last change
-``user_ws.<key>.revoked``             hash: ``before`` (us), ``at`` (us)
+``user_ws.<key>.revoked``             hash: ``before`` (us), and for Django sessions ``at`` (us)
 ``user_ws.jti.<jti>.token``           a revoked token, until it would have expired
 ====================================  ==========================================================
 
@@ -363,7 +363,7 @@ _FORMS: dict[type[Any], Form] = {
     base.RevokeBefore: Form(
         ("revoke_before",),
         lambda q: [_revocation(q.key)],
-        lambda q: ["" if q.before_us is None else q.before_us, q.ttl_seconds],
+        lambda q: ["" if q.before_us is None else q.before_us, q.ttl_seconds, int(q.cookies)],
         lambda reply, q: int(reply),
     ),
     base.RevokeToken: Form(

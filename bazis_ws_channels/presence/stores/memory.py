@@ -85,11 +85,12 @@ class _Revocations:
         self._users: dict[str, tuple[int, int, int]] = {}
         self._tokens: dict[str, int] = {}
 
-    def revoke_before(self, key: str, moment: int, now: int, ttl_seconds: int) -> None:
+    def revoke_before(self, question: base.RevokeBefore, moment: int, now: int) -> None:
         """Void all tokens of a user issued before a moment."""
-        latest, _, until = self._users.get(key, (0, 0, 0))
-        until = max(until, now + ttl_seconds * 1_000_000)
-        self._users[key] = (max(moment, latest), now, until)
+        before, at, until = self._users.get(question.key, (0, 0, 0))
+        until = max(until, now + question.ttl_seconds * 1_000_000)
+        at = max(at, moment) if question.cookies else at
+        self._users[question.key] = (max(moment, before), at, until)
 
     def revoke_token(self, jti: str, until: int) -> None:
         """Void one token."""
@@ -299,7 +300,7 @@ class MemoryStore:
         """Answer `RevokeBefore`."""
         now = self._now()
         moment = now if question.before_us is None else question.before_us
-        self._revocations.revoke_before(question.key, moment, now, question.ttl_seconds)
+        self._revocations.revoke_before(question, moment, now)
         return moment
 
     def revoke_token(self, question: base.RevokeToken) -> None:

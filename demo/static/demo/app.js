@@ -16,8 +16,8 @@ let client = null;
 let people = null;
 
 async function enter() {
-  const me = await api("me/");
-  client = new BazisWsClient({ url: "/ws", getToken });
+  const me = await api("me/"); // the position first, all other data second
+  client = new BazisWsClient({ url: "/ws", getToken, position: me.position });
   showConnection(client);
   people = new People(client, me);
   const chat = new Chat(people, me);
@@ -32,7 +32,7 @@ async function enter() {
   client.on("missed", () => {
     tasks.missed();
     load(people);
-    toast("Some messages were lost. What the server keeps has been loaded again.");
+    toast("You missed some messages. What the server keeps has been loaded again.");
   });
   client.on("state", ({ detail }) => {
     byId("desk").dataset.live = detail.state === "live";

@@ -1,5 +1,7 @@
 """Settings of the measured project."""
 
+import os
+
 from tests.benchmarks.project import SETTINGS, database
 
 globals().update(SETTINGS)
@@ -23,3 +25,4 @@ CHANNEL_LAYERS = {
 }
 REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [], "DEFAULT_PERMISSION_CLASSES": []}
 BAZIS_WS_MAX_CONNECTIONS = 100_000
+BAZIS_WS_REAUTHORIZE_SECONDS = float(os.environ.get("BENCH_REAUTHORIZE_SECONDS", "60"))

@@ -4,7 +4,7 @@ local function is_void(revoked, token, issued, jti, age, now)
   local known = redis.call('HMGET', revoked, 'before', 'at')
   if known[1] then
     if age ~= '' then
-      if tonumber(known[2]) > now - tonumber(age) then return true end
+      if known[2] and tonumber(known[2]) > now - tonumber(age) then return true end
     elseif issued == '' or tonumber(issued) < tonumber(known[1]) then
       return true
     end

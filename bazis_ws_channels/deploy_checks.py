@@ -1,0 +1,134 @@
+"""System checks of ``manage.py check --deploy``: what makes an installation less safe than it
+could be. They may load the ASGI application, and ask Redis if it answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from channels.auth import AuthMiddleware
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.utils.module_loading import import_string
+
+from .conf import conf
+from .redis.hosts import Host, presence_host
+
+__all__ = ["ALL_CHECKS"]
+
+#: How long Redis may take, to connect and to answer.
+_REDIS_SECONDS = 0.3
+
+
+def check_own_tokens(**kwargs: Any) -> list[CheckMessage]:
+    """Find sockets that any JWT of the project's SECRET_KEY opens."""
+    is_default = conf.BAZIS_WS_JWT_KEY is None and conf.BAZIS_WS_JWT_CLAIM == "sub"
+    if conf.BAZIS_WS_REQUIRE_OWN_TOKENS or not is_default:
+        return []
+    message = "Every JWT that is signed with SECRET_KEY and names a user in `sub` opens a session."
+    hint = (
+        "Set BAZIS_WS_REQUIRE_OWN_TOKENS = True if clients get their tokens from `ws_token`: a new"
+        " password voids those without Redis, and they name the user by the primary key."
+    )
+    return [Warning(message, hint=hint, id="bazis_ws.W014")]
+
+
+def check_cookies(**kwargs: Any) -> list[CheckMessage]:
+    """Find wildcards where Django sessions sign sockets in."""
+    if not _signs_in_by_cookie():
+        return []
+    messages: list[CheckMessage] = []
+    if "*" in (conf.BAZIS_WS_ALLOWED_ORIGINS or ()):
+        message = 'BAZIS_WS_ALLOWED_ORIGINS has "*", and Django sessions sign sockets in.'
+        hint = "Name the origins. (With a Django session the package takes no notice of it.)"
+        messages.append(Error(message, hint=hint, id="bazis_ws.E060"))
+    if "*" in settings.ALLOWED_HOSTS:
+        message = 'ALLOWED_HOSTS has "*", and Django sessions sign sockets in.'
+        hint = "Name the hosts: a page is of the site when its origin is the Host that was asked."
+        messages.append(Error(message, hint=hint, id="bazis_ws.E061"))
+    return messages
+
+
+def check_redis_keeps(**kwargs: Any) -> list[CheckMessage]:
+    """Find a presence Redis that forgets: revocations would be among what it evicts."""
+    host = presence_host()
+    policy = None if host is None else _eviction_policy(host)
+    if policy in (None, "noeviction"):
+        return []
+    message = f"The presence Redis evicts (maxmemory-policy {policy}): revoked tokens come back."
+    hint = "Set maxmemory-policy to noeviction, or give presence a Redis of its own."
+    return [Warning(message, hint=hint, id="bazis_ws.W041")]
+
+
+def check_redis_is_not_a_cache(**kwargs: Any) -> list[CheckMessage]:
+    """Find presence in a database that `cache.clear()` empties."""
+    host = presence_host()
+    if host is None:
+        return []
+    for alias, cache in settings.CACHES.items():
+        locations = cache.get("LOCATION") or ()
+        locations = [locations] if isinstance(locations, str) else list(locations)
+        if "redis" in str(cache.get("BACKEND", "")).lower() and any(
+            _database(Host({"address": each})) == _database(host) for each in locations
+        ):
+            message = f"CACHES[{alias!r}] is in the presence's Redis database."
+            hint = "cache.clear() would forget who is online, and which tokens are revoked."
+            return [Warning(message, hint=hint, id="bazis_ws.W042")]
+    return []
+
+
+def _signs_in_by_cookie() -> bool:
+    """Tell whether channels' AuthMiddleware stands around a WebSocket application."""
+    path = getattr(settings, "ASGI_APPLICATION", None)
+    try:
+        application = import_string(path) if path else None
+    except Exception:
+        return False  # the server will say why
+    mapping = getattr(application, "application_mapping", {})
+    return any(isinstance(each, AuthMiddleware) for each in _layers(mapping.get("websocket")))
+
+
+def _layers(application: Any) -> Iterator[Any]:
+    """Yield an application and those that it wraps."""
+    while application is not None:
+        yield application
+        application = getattr(application, "inner", None) or getattr(
+            application, "application", None
+        )
+
+
+def _eviction_policy(host: Host) -> str | None:
+    """Return what Redis does when its memory is full; None without a limit, or without a quick
+    answer.
+    """
+    if "address" not in host.options:
+        return None
+    try:
+        with redis.Redis.from_url(
+            host.options["address"],
+            socket_connect_timeout=_REDIS_SECONDS,
+            socket_timeout=_REDIS_SECONDS,
+            retry=None,
+        ) as client:
+            memory: Any = client.info("memory")
+    except (redis.RedisError, OSError, ValueError):
+        return None  # away, slow, or not allowed: that is for other checks
+    return memory.get("maxmemory_policy") if memory.get("maxmemory") else None
+
+
+def _database(host: Host) -> tuple[str, int, str] | None:
+    """Return host, port and number of a database that is named by a URL or by its parts."""
+    address = host.options.get("address")
+    if address is None:
+        if "host" not in host.options:
+            return None
+        parts = host.options
+        return str(parts["host"]), int(parts.get("port", 6379)), str(parts.get("db", 0))
+    url = urlsplit(str(address))
+    return url.hostname or url.path, url.port or 6379, url.path.strip("/") or "0"
+
+
+ALL_CHECKS = (check_own_tokens, check_cookies, check_redis_keeps, check_redis_is_not_a_cache)

@@ -1,0 +1,1 @@
+"""What was published, so that it can be replayed: streams, positions, and how gaps are healed."""

@@ -1,0 +1,257 @@
+"""The streams that the sessions of one event loop follow, and how gaps in them are healed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..exceptions import ChannelLayerUnavailable
+from ..redis.connection import connection_to
+from ..redis.errors import explain
+from ..redis.hosts import Host
+from ..types import Event
+from .commands import read, tail_of
+from .follower import Follower, Held, contradicts
+from .positions import Entry, Position, Tail
+
+__all__ = ["Healer"]
+
+logger = logging.getLogger("bazis_ws_channels.layers")
+
+#: Longest wait before the streams are read again when Redis could not be read.
+_LONGEST_SECONDS = 1.0
+#: Messages held for one stream while it is being healed; with more, those lost are told.
+_MOST_HELD = 1000
+#: Tries to read a stream that turns out to be another one each time.
+_TRIES = 3
+
+
+class Healer:
+    """Follows streams, and hands out what their channels' subscription missed.
+
+    Args:
+        host_of: returns the Redis server of a channel.
+        decode: returns the event in a message, as Redis has it.
+        hand_out: gives a message on a channel to the consumers it is for.
+        tell_break: says to them, at once, that messages on a channel were lost, and what the
+            position of its stream is now.
+    """
+
+    def __init__(
+        self,
+        host_of: Callable[[str], Host],
+        decode: Callable[[bytes], Event],
+        hand_out: Callable[[str, Event, bytes], Awaitable[int]],
+        tell_break: Callable[[str, Position], None],
+    ) -> None:
+        self.followers: dict[str, Follower] = {}
+        self._host_of = host_of
+        self._decode = decode
+        self._hand_out = hand_out
+        self._tell_break = tell_break
+        self._task: asyncio.Task[None] | None = None
+        self._is_asked_again = False
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    def follow(self, channels: Sequence[str]) -> None:
+        """Check from now on that what comes on these channels is whole, for one more session."""
+        for channel in channels:
+            self.followers.setdefault(channel, Follower()).sessions += 1
+
+    def unfollow(self, channels: Sequence[str]) -> None:
+        """Do so for one session less."""
+        for channel in channels:
+            follower = self.followers.get(channel)
+            if follower is not None:
+                follower.sessions -= 1
+                if not follower.sessions:
+                    del self.followers[channel]
+
+    async def open(
+        self, channels: Sequence[str], since: Sequence[Position | None]
+    ) -> Sequence[Tail]:
+        """Return the ends of the streams of one session, which follows them.
+
+        Raises:
+            ChannelLayerUnavailable: Redis is out of reach.
+        """
+        for _ in range(_TRIES):
+            if self._task is not None and not self._task.done():
+                await asyncio.wait({self._task}, timeout=_LONGEST_SECONDS)
+            followers = [self.followers[channel] for channel in channels]
+            before = [follower.last for follower in followers]
+            tails = await self.read(channels, since)
+            if not any(map(contradicts, (tail.top for tail in tails), before)):
+                for follower, tail in zip(followers, tails, strict=True):
+                    follower.start(tail.top)
+                return tails
+            # The others are told first: this session then begins in the new history.
+            self.heal()
+        raise ChannelLayerUnavailable("The streams at Redis change faster than they can be read.")
+
+    async def read(
+        self, channels: Sequence[str], since: Sequence[Position | None]
+    ) -> Sequence[Tail]:
+        """Return the ends of streams, in one round trip to each server.
+
+        Raises:
+            ChannelLayerUnavailable: Redis is out of reach.
+        """
+        tails: list[Tail] = []
+        for answer in await self._read(channels, since):
+            if not isinstance(answer, Tail):
+                raise ChannelLayerUnavailable(explain(answer)) from answer
+            tails.append(answer)
+        return tails
+
+    # --- messages ---------------------------------------------------------------------------
+
+    async def deliver(
+        self, channel: str, follower: Follower, entry: Entry | None, event: Event, data: bytes
+    ) -> int:
+        """Hand out a message on a followed channel, or hold it until what is missing is there."""
+        held = follower.held
+        if held is None and (entry is None or follower.take(entry)):
+            async with follower.lock:
+                return await self._hand_out(channel, event, data)
+        if held is None:
+            self.heal()
+            held = follower.held
+        if event.get("type") == "ws.end":
+            return await self._hand_out(channel, event, data)  # the end of a session waits for none
+        if held is not None and len(held) < _MOST_HELD:
+            held.append(Held(entry, event, data))
+        return 0
+
+    def heal(self) -> None:
+        """Read the ends of all streams, for messages may have been missed; hand out what was."""
+        if not self.followers:
+            return
+        for follower in self.followers.values():
+            if follower.held is None:
+                follower.held = []
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._heal())
+        else:
+            self._is_asked_again = True
+
+    async def close(self) -> None:
+        """Stop healing, and forget the streams."""
+        self.followers.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    # --- healing ----------------------------------------------------------------------------
+
+    async def _heal(self) -> None:
+        wait = 0.05
+        while True:
+            self._is_asked_again = False
+            try:
+                is_whole = await self._heal_once()
+            except Exception:
+                logger.exception("Reading what was missed failed; it goes on.")
+                is_whole = False
+            if is_whole:
+                if not self._is_asked_again:
+                    return
+            else:
+                await asyncio.sleep(wait * random.uniform(0.5, 1))
+                wait = min(_LONGEST_SECONDS, wait * 2)
+
+    async def _heal_once(self) -> bool:
+        """Read the ends of the streams that are held, and catch up; False where Redis is away."""
+        following = {c: f for c, f in self.followers.items() if f.held is not None}
+        held = {channel: len(follower.held or ()) for channel, follower in following.items()}
+        since = [follower.last for follower in following.values()]
+        answers = await self._read(list(following), since)
+        tails: dict[str, Tail] = {}
+        for channel, answer in zip(following, answers, strict=True):
+            if isinstance(answer, Tail):
+                tails[channel] = answer
+        errors = {explain(each) for each in answers if not isinstance(each, Tail)}
+        for error in errors:
+            logger.error("What was missed can't be read yet. %s", error)
+        gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
+        for channel, entries in gaps.items():
+            follower = following[channel]
+            async with follower.lock:
+                for entry in entries:
+                    await self._hand_out_entry(channel, entry)
+                await self._hand_out_held(channel, follower, held[channel])
+        return not errors
+
+    def _catch_up(
+        self, following: Mapping[str, Follower], tails: Mapping[str, Tail]
+    ) -> dict[str, Sequence[Entry]]:
+        """Return what was missed on each channel. Where not all of it is kept, say so: on all of
+        them before anything else, so that a session of several streams is told once.
+        """
+        gaps: dict[str, Sequence[Entry]] = {}
+        for channel, follower in following.items():
+            entries = follower.catch_up(tails[channel])
+            gaps[channel] = entries or ()
+            if entries is None:
+                self._tell_break(channel, tails[channel].top)
+        return gaps
+
+    async def _hand_out_entry(self, channel: str, entry: Entry) -> None:
+        try:
+            event = self._decode(entry.data)
+        except Exception:
+            logger.exception("A message on %r can't be decoded; it is dropped.", channel)
+            return
+        await self._hand_out(channel, event, entry.data)
+
+    async def _hand_out_held(self, channel: str, follower: Follower, known: int) -> None:
+        """Hand out what was held, up to the next message that continues nothing.
+
+        Args:
+            known: how many were held when the end of the stream was asked for. Those of them that
+                it does not explain are of a lost history, or nobody's.
+        """
+        while follower.held:
+            held = follower.held[0]
+            fits = held.entry is None or follower.take(held.entry)
+            if not fits and known <= 0:
+                self._is_asked_again = True  # it goes on being held
+                return
+            known -= 1
+            del follower.held[0]
+            if fits:
+                await self._hand_out(channel, held.event, held.data)
+        follower.held = None
+
+    async def _read(
+        self, channels: Sequence[str], since: Sequence[Position | None]
+    ) -> list[Tail | RedisError | OSError]:
+        """Return the ends of streams, or why one can't be read: a round trip to each server."""
+        shards: dict[Host, list[int]] = {}
+        for number, channel in enumerate(channels):
+            shards.setdefault(self._host_of(channel), []).append(number)
+        commands = {
+            host: [read(channels[number], since[number]) for number in numbers]
+            for host, numbers in shards.items()
+        }
+        replies = await asyncio.gather(
+            *(connection_to(host).exchange(each) for host, each in commands.items()),
+            return_exceptions=True,
+        )
+        answers: dict[int, Tail | RedisError | OSError] = {}
+        for numbers, reply in zip(shards.values(), replies, strict=True):
+            if isinstance(reply, BaseException) and not isinstance(reply, RedisError | OSError):
+                raise reply
+            each = [reply] * len(numbers) if isinstance(reply, BaseException) else reply
+            answers |= zip(numbers, map(_answer, each), strict=True)
+        return [answers[number] for number in range(len(channels))]
+
+
+def _answer(reply: Any) -> Tail | RedisError | OSError:
+    return reply if isinstance(reply, RedisError | OSError) else tail_of(reply)

@@ -1,0 +1,32 @@
+"""Fixtures: both layers that record, and a Redis of the test's own."""
+
+import pytest
+from channels.layers import channel_layers
+
+from tests.kit import Redis
+from tests.replay.support import IN_MEMORY
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def layer(request, settings, transactional_db):
+    """The default channel layer: in Redis, and in the process."""
+    if request.param == "memory":
+        settings.CHANNEL_LAYERS = IN_MEMORY
+    channel_layers.backends.clear()
+    yield channel_layers["default"]
+    await channel_layers["default"].flush()
+    channel_layers.backends.clear()
+
+
+@pytest.fixture
+def own_redis():
+    """Start a Redis that the test may break: ``own_redis(appendonly="yes")``."""
+    started = []
+
+    def start(**config):
+        started.append(Redis(**config))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
