@@ -27,6 +27,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
@@ -144,27 +145,33 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     def _commands(self, messages: Iterable[GroupMessage]) -> dict[Host, list[Command]]:
         """Return the commands that publish group messages of one call, by shard."""
-        mark = new_mark()
-        named = [(self.group_name(group), message) for group, message in messages]
-        if len(self.hosts) == 1:
-            return {self.hosts[0]: [self._command(*each, mark) for each in named]}
-        commands: dict[Host, list[Command]] = {}
-        for name, message in named:
-            commands.setdefault(self.host_of(name), []).append(self._command(name, message, mark))
-        return commands
+        mark, kept = new_mark(), cache(commands.limits)
+        by_host: dict[Host, list[Command]] = {host: [] for host in self.hosts}
+        for group, message in messages:
+            name = self.group_name(group)
+            by_host[self.host_of(name)].append(self._command(name, message, mark, kept))
+        return {host: own for host, own in by_host.items() if own}
 
-    def _command(self, name: str, message: Event, mark: str | None = None) -> Command:
+    def _command(
+        self,
+        name: str,
+        message: Event,
+        mark: str | None = None,
+        kept: Callable[[], commands.Limits | None] = commands.limits,
+    ) -> Command:
         """Return the command that publishes a message on a Redis channel.
 
         Args:
             mark: of the message, if it is recorded.
+            kept: tells how much is kept of a stream.
         """
         message, record, once = _taken_apart(message)
         payload = self.serialize(message)
         if not record and once is None:
             return Command(("PUBLISH", name, payload))
+        limits = kept() if record else None
         mark = mark or new_mark()
-        return commands.publish(name, payload, record=record, once=once, mark=mark, verb="PUBLISH")
+        return commands.publish(name, payload, kept=limits, once=once, mark=mark, verb="PUBLISH")
 
     # --- receiving --------------------------------------------------------------------------
 

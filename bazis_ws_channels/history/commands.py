@@ -19,7 +19,6 @@ everything in a stream that has been quiet since recovers, however long that is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -53,21 +52,20 @@ def limits() -> Limits | None:
 
 
 def publish(
-    channel: str, payload: bytes, *, record: bool, once: str | None, mark: str, verb: str
+    channel: str, payload: bytes, *, kept: Limits | None, once: str | None, mark: str, verb: str
 ) -> Command:
     """Return the command that publishes a message.
 
     Args:
-        record: append it to the channel's stream, if the settings say so and somebody holds a
-            position of it.
+        kept: append it to the channel's stream, if somebody holds a position of it, and keep so
+            much; None: don't.
         once: digest of an idempotency key.
         mark: of the message.
         verb: ``PUBLISH``, or ``SPUBLISH`` in a Cluster.
     """
-    kept = limits() if record else None
     if kept is None and once is None:
         return Command((verb, channel, payload))
-    keys = list(_keys(channel))
+    keys = _keys(channel)
     if once is not None:
         keys.append(_name(channel, f"once.{once}"))
     numbers = (*(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS)
@@ -92,8 +90,9 @@ def result_key(once: str) -> str:
     return f"{conf.BAZIS_WS_KEY_PREFIX}user_ws.once.{once}"
 
 
-def _keys(channel: str) -> Sequence[str]:
-    return _name(channel, "stream"), _name(channel, "messages")
+def _keys(channel: str) -> list[str]:
+    stem = _name(channel, "")
+    return [f"{stem}stream", f"{stem}messages"]
 
 
 def _name(channel: str, what: str) -> str:
