@@ -15,7 +15,7 @@ NEEDED = [
     "bazis_ws_channels/static/bazis_ws_channels/package.json",
     "bazis_ws_channels/management/commands/ws_publish.py",
     "bazis_ws_channels/management/commands/ws_token.py",
-    "bazis_ws_channels/presence/scripts.py",
+    "bazis_ws_channels/presence/stores/lua/connect.lua",
 ]
 UNWANTED = ("tests/", "demo/", "manage.py")
 

@@ -27,7 +27,7 @@ class OnlineFilter(admin.SimpleListFilter):
         return [("yes", _("Yes")), ("no", _("No"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the users that the choice leaves."""
+        """Return the users that match the choice."""
         if self.value() == "yes":
             return queryset.filter(pk__in=presence.online_users())
         if self.value() == "no":
@@ -43,17 +43,17 @@ class UserWsAdminMixin(admin.ModelAdmin):  # type: ignore[type-arg]
     """
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """Return the columns with ours."""
+        """Return the columns, with `ws_online` added."""
         columns = super().get_list_display(request)
         return columns if "ws_online" in columns else (*columns, "ws_online")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters with ours."""
+        """Return the filters, with `OnlineFilter` added."""
         filters = super().get_list_filter(request)
         return filters if OnlineFilter in filters else (*filters, OnlineFilter)
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Return the page, with the presence of all its users read at once."""
+        """Return the page, with the presence of its users read in one round trip."""
         changelist = super().get_changelist_instance(request)
         presence.prefetch(changelist.result_list)
         return changelist

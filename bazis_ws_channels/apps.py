@@ -7,7 +7,7 @@ __all__ = ["BazisWsChannelsConfig"]
 
 
 class BazisWsChannelsConfig(AppConfig):
-    """Registers the system checks and what ends sessions."""
+    """Registers the system checks and the receivers that end sessions."""
 
     name = "bazis_ws_channels"
     verbose_name = "User WebSockets"

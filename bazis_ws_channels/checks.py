@@ -21,7 +21,17 @@ from .auth import keys
 from .conf import Settings, conf
 from .redis.hosts import presence_host
 
-__all__ = ["ALL_CHECKS"]
+__all__ = [
+    "ALL_CHECKS",
+    "check_channel_layer",
+    "check_daphne",
+    "check_names",
+    "check_presence",
+    "check_tokens",
+    "check_types",
+    "check_user_field",
+    "check_user_model",
+]
 
 _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"

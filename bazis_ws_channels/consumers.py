@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from channels.consumer import get_handler_name
 from channels.db import aclose_old_connections
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.views.decorators.debug import sensitive_variables
 
@@ -20,6 +19,7 @@ from .connection.guard import Guard
 from .connection.inbox import Inbox
 from .connection.limits import Limits, Refusal
 from .connection.line import Line
+from .connection.outgoing import Outgoing
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
@@ -43,7 +43,7 @@ _UNSERVED = {
 }
 
 
-class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
+class UserWsConsumer(Outgoing):
     """Serve the protocol of this package on one connection.
 
     To add a message from clients, write a method `client_<type>` (dots become underscores); it
@@ -60,7 +60,6 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     open_types: ClassVar[frozenset[str]] = frozenset({"ping"})
 
     _gate: Gate
-    _line: Line
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -87,8 +86,9 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
             await self.connect()
             code = await self._serve(receive)
         except asyncio.CancelledError:
-            await self._line.close(protocol.CLOSE_GOING_DOWN)
-            raise
+            if not self._line.has_given_up():
+                await self._line.close(protocol.CLOSE_GOING_DOWN)
+                raise
         finally:
             await self._clean_up()
             await self.disconnect(code)
@@ -240,35 +240,6 @@ class UserWsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         session = self.session
         await handler(message)
         await self._gate.tidy(session)
-
-    # --- what goes out ----------------------------------------------------------------------
-
-    def push(self, frame: str | bytes) -> None:
-        """Send a frame after those before it, without waiting; silence once closed."""
-        self._line.push(frame)
-
-    async def send(
-        self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False
-    ) -> None:
-        """Send a frame, in order with what `push` sends."""
-        frame = text_data if text_data is not None else bytes_data
-        if frame is None:
-            raise ValueError("You must pass one of bytes_data or text_data")
-        self.push(frame)
-        if close:
-            await self.close(None if close is True else close)
-
-    async def send_json(self, content: Any, close: Any = False) -> None:
-        """Encode `content` and send it; channels' own would go around this class's `send`."""
-        await self.send(text_data=await self.encode_json(content), close=close)
-
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close the connection; the reason stays here, for daphne can't send one."""
-        await self._line.close(1000 if code is None else code)
-
-    async def fail(self, code: str, detail: str, close: int | None = None) -> None:
-        """Send an `error` message, and close the connection where a close code is given."""
-        await self._line.fail(code, detail, close)
 
 
 def _watched(content: dict[str, Any]) -> list[Any]:

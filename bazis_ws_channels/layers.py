@@ -13,7 +13,8 @@ What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this
 - Publishing calls that run at the same time share a round trip, and sync code publishes without
   an event loop (`group_send_blocking`).
 - A consumer may take its messages without a turn of the event loop (`receive_directly`).
-- A process subscribes once for all its consumers' own channels (there: once for each).
+- A process subscribes once for all its consumers' own channels (there: once for each). What
+  channels-redis's own layer sends to one of them arrives too, where Redis permits a pattern.
 - A ``ws.push`` with the key ``record`` is appended to its group's stream, where somebody holds a
   position of it, in the script that publishes it. What the subscriptions then miss is read from
   the stream and handed out in its place; what can't be read any more is told as ``ws.missed``.
@@ -27,16 +28,15 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
-from .history import commands
+from .history.commands import Recorder
 from .history.healer import Healer
 from .history.memory import MemoryStreams
-from .history.positions import Position, new_mark, unpack
+from .history.positions import Position, unpack
 from .history.redis import RedisStreams
 from .loops import LoopLocal
 from .membership import Mailbox, Membership, Taker
@@ -55,6 +55,10 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 _DELIVERIES_A_TURN = 500
 #: How long a channel stays open after a cancelled `receive`.
 _CLOSE_SECONDS = 10.0
+#: Ends the part of a consumer's channel name that all those of its process share.
+_SHARED = "!"
+#: Key of a message to one consumer: its channel, as in channels-redis's other layer.
+_ADDRESSEE = "__asgi_channel__"
 
 
 class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
@@ -94,7 +98,11 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     async def send(self, channel: str, message: Event) -> None:
         """Send a message to one consumer."""
-        await self._publish(channel, message)
+        process, mark, own = channel.partition(_SHARED)
+        if own:
+            await self._publish(process + mark, {**message, _ADDRESSEE: channel})
+        else:  # a channel of channels-redis's own layer
+            await self._publish(channel, message)
 
     async def group_send(self, group: str, message: Event) -> None:
         """Send a message to all members of a group.
@@ -123,10 +131,12 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
         asked: dict[Host, list[Command]] = {}
+        recorder = Recorder()
         if before is not None:
             asked[before[0]] = [before[1]]
-        for host, own in self._commands(messages).items():
-            asked[host] = [*asked.get(host, ()), *own]
+        for group, message in messages:
+            name = self.group_name(group)
+            asked.setdefault(self.host_of(name), []).append(self._command(name, message, recorder))
         replies = exchange(asked, limit_seconds)
         first = None
         if before is not None:
@@ -141,37 +151,11 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return first
 
     async def _publish(self, name: str, message: Event) -> None:
-        await connection_to(self.host_of(name)).call(self._command(name, message))
+        await connection_to(self.host_of(name)).call(self._command(name, message, Recorder()))
 
-    def _commands(self, messages: Iterable[GroupMessage]) -> dict[Host, list[Command]]:
-        """Return the commands that publish group messages of one call, by shard."""
-        mark, kept = new_mark(), cache(commands.limits)
-        by_host: dict[Host, list[Command]] = {host: [] for host in self.hosts}
-        for group, message in messages:
-            name = self.group_name(group)
-            by_host[self.host_of(name)].append(self._command(name, message, mark, kept))
-        return {host: own for host, own in by_host.items() if own}
-
-    def _command(
-        self,
-        name: str,
-        message: Event,
-        mark: str | None = None,
-        kept: Callable[[], commands.Limits | None] = commands.limits,
-    ) -> Command:
-        """Return the command that publishes a message on a Redis channel.
-
-        Args:
-            mark: of the message, if it is recorded.
-            kept: tells how much is kept of a stream.
-        """
+    def _command(self, name: str, message: Event, recorder: Recorder) -> Command:
         message, record, once = _taken_apart(message)
-        payload = self.serialize(message)
-        if not record and once is None:
-            return Command(("PUBLISH", name, payload))
-        limits = kept() if record else None
-        mark = mark or new_mark()
-        return commands.publish(name, payload, kept=limits, once=once, mark=mark, verb="PUBLISH")
+        return recorder.command(name, self.serialize(message), record=record, once=once)
 
     # --- receiving --------------------------------------------------------------------------
 
@@ -212,15 +196,17 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     def groups_of(self, channel: str) -> list[str]:
         """Return the groups that a channel of this event loop is in."""
         names = self._parts.get().members.groups_of(channel)
-        return [name.removeprefix(self._group_name("")) for name in names]
+        return [name.removeprefix(self.group_name("")) for name in names]
 
     def discard_channel(self, channel: str) -> None:
         """Forget a channel and its memberships at once: its consumer is gone."""
         self._parts.get().forget(channel)
 
     async def flush(self) -> None:
-        """Forget everything and close the subscriptions."""
+        """Forget everything and close the connections of this event loop."""
         await self._parts.get().close()
+        for host in self.hosts:
+            await connection_to(host).rest()
 
     @property
     def reconnect_listeners(self) -> set[Callable[[], None]]:
@@ -271,11 +257,13 @@ class _LoopPart:
         self._numbers = itertools.count(1)
 
     async def new_channel(self, prefix: str) -> str:
-        """Return a new name: all those of this process match one pattern."""
-        base = f"{self._layer.prefix}{prefix}{self._process}!"
-        for host in self._layer.hosts:
-            await self._subscribers[host].subscribe(_escaped(base) + "*")
-        channel = f"{base}{next(self._numbers)}"
+        """Return a new name; what this layer sends to it comes on the part up to the mark."""
+        shared = f"{self._layer.prefix}{prefix}{self._process}{_SHARED}"
+        for subscriber in self._subscribers.values():
+            # channels-redis's own layer publishes on the whole name, which may have any shard.
+            subscriber.subscribe_to_pattern(_escaped(shared) + "?*")
+        await self._subscriber(shared).subscribe(shared)
+        channel = f"{shared}{next(self._numbers)}"
         self.members.open(channel)
         return channel
 
@@ -293,7 +281,9 @@ class _LoopPart:
                 loop = asyncio.get_running_loop()
                 mailbox.closing = loop.call_later(_CLOSE_SECONDS, self.forget, channel)
             raise
-        return self._layer.decode(data)
+        event = self._layer.decode(data)
+        event.pop(_ADDRESSEE, None)
+        return event
 
     async def group_add(self, name: str, channel: str) -> None:
         """Add a channel to a group, by its Redis channel, and await the subscription."""
@@ -315,7 +305,8 @@ class _LoopPart:
         """Forget a channel, its memberships and its own subscription."""
         for name in self.members.close(channel):
             self._subscriber(name).unsubscribe(name)
-        self._subscriber(channel).unsubscribe(channel)
+        if _SHARED not in channel:
+            self._subscriber(channel).unsubscribe(channel)
 
     async def deliver(self, name: str, data: bytes) -> int:
         """Hand what Redis sent on channel `name` to the consumers it is for; return how many."""
@@ -330,7 +321,8 @@ class _LoopPart:
         return await self._hand_out(name, event, data)
 
     async def _hand_out(self, name: str, event: Event, data: bytes) -> int:
-        recipients = self.members.recipients(name)
+        addressee = event.pop(_ADDRESSEE, None)
+        recipients = self.members.recipients(name) if addressee is None else (addressee,)
         for number, recipient in enumerate(recipients, 1):
             mailbox = self.members.channels.get(recipient)
             if mailbox is not None:

@@ -1,4 +1,4 @@
-"""Values that belong to one event loop and go with it."""
+"""Values that belong to one event loop and are closed with it."""
 
 from __future__ import annotations
 

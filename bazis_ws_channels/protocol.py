@@ -1,6 +1,6 @@
 """The wire format: message shapes, error codes, close codes. No I/O.
 
-The source of every name here is the README's section "Protocol".
+docs/protocol.md describes them for those who write clients.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _explain(data: Any) -> str | None:
         if isinstance(value, Mapping):
             for key in value:
                 if reason := _explain_key(key):
-                    return f"{path} has a key {reason}: {key!r:.80}"
+                    return f"{path} has a key {reason}"
             stack.extend((item, f"{path}[{key!r}]", within) for key, item in value.items())
         elif isinstance(value, list | tuple):
             stack.extend((item, f"{path}[{n}]", within) for n, item in enumerate(value))
@@ -179,13 +179,13 @@ def _explain(data: Any) -> str | None:
 
 def _explain_key(key: Any) -> str | None:
     if not isinstance(key, str | int | float | bool | None):
-        return f"of type {type(key).__name__}"
+        return f"of type {type(key).__name__}: {key!r:.80}"
     try:
         str(key).encode()
     except UnicodeEncodeError:
-        return "with a lone surrogate, which UTF-8 can't hold"
+        return f"with a lone surrogate, which UTF-8 can't hold: {key!r:.80}"
     except ValueError:
-        return "of too many digits"
+        return "of too many digits."  # for `repr` too
     return None
 
 

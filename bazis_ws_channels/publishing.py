@@ -85,7 +85,7 @@ def publish(
     """
     sending.refuse_on_loop("apublish")
     users, once = several(users), _digest(idempotency_key)
-    messages = _to_users(users, data, record, once)
+    messages = _to_users(users, data_frame(data), record, once)
     return _send(messages, once, on_commit, using or _database_of(users))
 
 
@@ -100,7 +100,7 @@ async def apublish(
 ) -> int:
     """Async twin of `publish`."""
     users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    messages = await in_space(_to_users, users, data, record, once)
+    messages = await _ato_users(users, data_frame(data), record, once)
     return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
@@ -185,11 +185,23 @@ def _digest(idempotency_key: str | None) -> str | None:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _to_users(users: Sequence[Any], data: Any, record: bool, once: str | None) -> list[Addressed]:
+def _to_users(users: Sequence[Any], frame: str, record: bool, once: str | None) -> list[Addressed]:
     keys = keys_of(pks_of(users))
     groups = map(key_group, keys)
-    pushes = sending.pushes(groups, data_frame(data), record=record, once=once)
+    pushes = sending.pushes(groups, frame, record=record, once=once)
     return list(zip(keys, pushes, strict=True))
+
+
+async def _ato_users(
+    users: Sequence[Any], frame: str, record: bool, once: str | None
+) -> list[Addressed]:
+    """Async twin of `_to_users`: very many users don't hold the event loop up."""
+    messages: dict[str | None, GroupMessage] = {}
+    for number, some in enumerate(sending.rounds(users)):
+        if number:
+            await asyncio.sleep(0)
+        messages.update(await in_space(_to_users, some, frame, record, once))
+    return list(messages.items())
 
 
 def _to_everybody(data: Any, record: bool, once: str | None) -> Addressed:

@@ -47,7 +47,7 @@ __all__ = [
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
-_ROUND = 1000
+_ROUND = 500
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
@@ -250,4 +250,6 @@ def failing_as_publish_error(layer: Any) -> Iterator[None]:
     except (RedisError, OSError) as error:
         breaker.failed()
         raise PublishError(f"The channel layer failed. {explain(error)}") from error
+    except Exception as error:  # whatever other layers raise
+        raise PublishError(f"The channel layer failed. {error!r}") from error
     breaker.worked()

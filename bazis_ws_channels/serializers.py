@@ -28,7 +28,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
         super().__init__(**kwargs)
 
     def status(self, user: Any) -> presence.Status:
-        """Return the user's status, from the one round trip of this rendering if it can be.
+        """Return the user's status, read together with that of the document's other users.
 
         Of somebody whose status must not be shown (`ws_shown` in the serializer's context, see
         `UserWsViewSet`), it is that of a user who never was there.
@@ -56,7 +56,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
         return allowed[pk]
 
     def _subjects(self) -> list[Any]:
-        """Return all the saved users that this field is asked about in this rendering."""
+        """Return all saved users that this rendering will ask this field about."""
         users = _instances(self.parent)
         if self.source != "*":
             users = [_attribute(self, each) for each in users]
@@ -65,7 +65,7 @@ class _PresenceField(serializers.Field):  # type: ignore[type-arg]
 
 
 class OnlineField(_PresenceField, serializers.BooleanField):
-    """``is_online``: a bool. `source` names the user where the object isn't one itself."""
+    """``is_online``, a bool. `source` names the user if the object itself isn't one."""
 
     def to_representation(self, value: Any) -> bool:
         """Return whether the user is online."""
@@ -73,7 +73,7 @@ class OnlineField(_PresenceField, serializers.BooleanField):
 
 
 class LastSeenField(_PresenceField, serializers.DateTimeField):
-    """``last_seen``: ISO 8601 or null, as DRF writes datetimes."""
+    """``last_seen``, in ISO 8601 or null, as DRF writes datetimes."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"allow_null": True, **kwargs})
@@ -87,7 +87,7 @@ class LastSeenField(_PresenceField, serializers.DateTimeField):
 class UserWsSerializerMixin(serializers.Serializer):  # type: ignore[type-arg]
     """Add ``is_online`` and ``last_seen`` to a serializer of users.
 
-    In a `ModelSerializer`, `Meta.fields` names those that it wants.
+    In a `ModelSerializer`, name them in `Meta.fields`.
     """
 
     is_online = OnlineField()
@@ -110,7 +110,7 @@ def _named(user: Any) -> Any:
 
 
 def _instances(serializer: Any) -> list[Any]:
-    """Return what `serializer` renders, found the way down from the root of the document."""
+    """Return the objects that `serializer` renders, found from the root of the document."""
     parent = serializer.parent
     if parent is None:
         instance = serializer.instance
@@ -134,7 +134,7 @@ def _attribute(field: Any, instance: Any) -> Any:
 
 
 def _items(value: Any) -> list[Any]:
-    """Return a list's items; of a manager only what is prefetched, for it would ask again."""
+    """Return the items of a list. Of a manager return only prefetched rows: others cost a query."""
     if isinstance(value, models.Manager):
         value = value.all()
         if value._result_cache is None:

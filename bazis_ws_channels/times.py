@@ -1,4 +1,4 @@
-"""Moments as the presence store has them: whole microseconds since the epoch."""
+"""Times as the presence store keeps them: whole microseconds since the epoch."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class UserWsViewSet(viewsets.ReadOnlyModelViewSet):  # type: ignore[type-arg]
     shows_all_presence = False
 
     def get_queryset(self) -> Any:
-        """Return the users, in a fixed order, so that pages don't overlap."""
+        """Return the users in a fixed order, so that pages don't overlap."""
         if self.queryset is not None:  # type: ignore[arg-type]
             return super().get_queryset()
         model: Any = get_user_model()

@@ -1,4 +1,4 @@
-"""JSON from strangers."""
+"""A JSON parser for untrusted input."""
 
 from typing import IO, Any
 
@@ -9,7 +9,7 @@ __all__ = ["JSONParser"]
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's, which lets `RecursionError` through: "[[[[..." would be a 500."""
+    """DRF's parser, without the `RecursionError` that makes "[[[[..." a 500."""
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None

@@ -15,7 +15,7 @@ from django.template import engines
 from django.test import modify_settings, override_settings
 
 from bazis_ws_channels import protocol
-from tests.servers import ROOT
+from tests.kit import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"

@@ -110,7 +110,7 @@ def test_proxy_holds_what_is_sent(link, proxy):
 
 
 def test_proxy_holds_from_a_place_on(link, proxy):
-    """What comes before it passes."""
+    """Data before it passes."""
     proxy.hold_at(b"ONG", DOWN)
     assert ask(link) == b"+P"
     wait_until(lambda: proxy.held_back == b"ONG\r\n")

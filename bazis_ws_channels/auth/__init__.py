@@ -1,4 +1,4 @@
-"""Who somebody is and until when: the public functions of authentication."""
+"""The public functions of authentication: identify users, end sessions, void tokens."""
 
 from ..exceptions import AuthenticationFailed
 from .identity import authenticate, user_from_token

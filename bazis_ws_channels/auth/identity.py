@@ -74,6 +74,17 @@ class Identity:
             return Token(age_us=microseconds(time.monotonic() - self.since))
         return Token(self.issued_us, self.claims.jti or None)
 
+    def is_ended_by(self, jti: str | None, before_us: int | None) -> bool:
+        """Tell whether an ending means this identity: all of the user's, those of one token, or
+        those of tokens issued before a moment.
+        """
+        if jti is not None:
+            return self.claims is not None and self.claims.jti == jti
+        if before_us is not None:
+            issued_us = self.issued_us
+            return self.claims is not None and (issued_us is None or issued_us < before_us)
+        return True
+
 
 @sensitive_variables()
 def authenticate(token: str) -> Identity:

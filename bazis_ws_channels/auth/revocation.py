@@ -205,7 +205,7 @@ def _void(claims: tokens.Claims) -> RevokeToken:
 
 def _ending(key: str, code: str, **which: Any) -> GroupMessage:
     """Return the message that ends the user's sessions on every process; `which` chooses among
-    them, see `Session.is_ended_by`.
+    them, see `Identity.is_ended_by`.
     """
     group, detail = key_group(key), _DETAILS.get(code, code)
     return group, {"type": "ws.end", "group": group, "code": code, "detail": detail, **which}

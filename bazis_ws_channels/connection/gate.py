@@ -65,6 +65,7 @@ class Gate:
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        line.on_close = self._leave_soon
 
     @property
     def is_live(self) -> bool:
@@ -170,7 +171,7 @@ class Gate:
                 current_tracker().note_failure(error)  # which asks again when the store is back
 
     async def close(self) -> None:
-        """Leave: the connection is gone."""
+        """Leave: the connection is gone, or about to go."""
         self._stop_timer()
         async with self.lock:
             await self._leave()
@@ -185,6 +186,9 @@ class Gate:
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
+
+    def _leave_soon(self) -> None:
+        self._tasks.spawn(self.close())
 
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""

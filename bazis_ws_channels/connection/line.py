@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from .. import protocol
 from ..protocol import error_frame
-from ..servers.writer import Writer, make_writer
+from ..servers import make_writer
+from ..servers.writer import Writer
 from ..types import Send
 from .tasks import Tasks
 
 __all__ = ["Line"]
+
+#: Seconds for the answer to a close; some servers wait for it for ever.
+_ANSWER_SECONDS = 5.0
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -28,10 +33,16 @@ class Line:
 
     Attributes:
         is_closing: whether nothing more goes out.
+        on_close: called when the close begins, for a server may report the end much later, or
+            never: whoever sits on the connection leaves.
     """
 
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
+        self.on_close: Callable[[], None] = lambda: None
+        self._application = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_unanswered = False
         self._send = send
         self._tasks = tasks
         self._writer: Writer | None = None
@@ -57,7 +68,18 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_ANSWER_SECONDS, self._give_up)
+            self.on_close()
             await self._writer.close(code)
+
+    def has_given_up(self) -> bool:
+        """Tell whether the application was cancelled because nobody answered its close, and by
+        nobody else; take the cancellation back then.
+        """
+        if not self._is_unanswered or self._application is None:
+            return False
+        return self._application.uncancel() == 0
 
     async def go_down(self) -> None:
         """Close with 4503, for the server stops, and return once the client is gone and the
@@ -75,6 +97,8 @@ class Line:
     def abandon(self) -> None:
         """Drop what waits: the client is gone."""
         self.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._writer is not None:
             self._writer.abandon()
         self._gone.set()
@@ -82,6 +106,11 @@ class Line:
     def finish(self) -> None:
         """Note that nothing of the connection is left."""
         self._finished.set()
+
+    def _give_up(self) -> None:
+        if self._application is not None:
+            self._is_unanswered = True
+            self._application.cancel()
 
     def _overflowed(self) -> None:
         logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())

@@ -30,6 +30,29 @@ class Resumption(NamedTuple):
     frames: Sequence[str] = ()
 
 
+class Place:
+    """Where one session is in one stream.
+
+    Attributes:
+        stream: the stream's name.
+        last: the position of what it was given last; None where nothing is recorded.
+        next_offset: the offset of what it is given next; 0 where that is not known, or where
+            something else is to be told first.
+    """
+
+    __slots__ = ("last", "next_offset", "stream")
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self.last: Position | None = None
+        self.next_offset = 0
+
+    def move(self, position: Position) -> None:
+        """Go to a position."""
+        self.last = position
+        self.next_offset = position.offset + 1
+
+
 class Replay:
     """Follows one session's streams.
 
@@ -38,15 +61,14 @@ class Replay:
         groups: those of the streams, in the order of `STREAMS`.
 
     Attributes:
-        streams: names of the streams by group.
+        places: where the session is in its streams, by group.
         lost: positions that the client is to be told of as `missed`, by stream.
     """
 
     def __init__(self, layer: Any, groups: Sequence[str]) -> None:
-        self.streams = dict(zip(groups, STREAMS, strict=True))
+        self.places = {group: Place(stream) for group, stream in zip(groups, STREAMS, strict=True)}
         self.lost: dict[str, str] = {}
         self._groups = groups
-        self._given: dict[str, Position] = {}
         self._history: Streams | None = getattr(layer, "streams", None)
         self._is_open = False
 
@@ -61,7 +83,8 @@ class Replay:
             return Resumption(None, None)
         self._is_open = True
         tails = await history.open(self._groups, since or (None, None))
-        self._given = {group: tail.top for group, tail in zip(self._groups, tails, strict=True)}
+        for place, tail in zip(self.places.values(), tails, strict=True):
+            place.move(tail.top)
         if since is None:
             return Resumption(self._position(), None)
         gaps = [missing(each, tail) for each, tail in zip(since, tails, strict=True)]
@@ -81,11 +104,11 @@ class Replay:
 
     def renew(self, since: Since | None) -> Resumption:
         """Go on with a session that has missed nothing."""
-        if not self._given:
+        given = [place.last for place in self.places.values() if place.last is not None]
+        if not given:
             return Resumption(None, None)
         if since is None:
             return Resumption(self._position(), None)
-        given = (self._given[group] for group in self._groups)
         is_own = all(
             at is not None and at.offset <= newest.offset
             for at, newest in zip(since, given, strict=True)
@@ -102,32 +125,41 @@ class Replay:
         """Return the frame of a message; None if the client has it. The frame is made once for all
         who get the event, and kept in it.
         """
-        position = event.get("position")
-        if position is None or not self._given:
+        place, position = self.places[event["group"]], event.get("position")
+        if position is None or place.last is None:
             text: str = event["text"]
             return text
-        group = event["group"]
-        ahead = position[0] - self._given[group].offset
+        ahead = position[0] - place.last.offset
         if ahead <= 0:
             return None  # it was read from the history before it came
-        stream = self.streams[group]
         if ahead > 1:
-            self.lost[stream] = str(position)  # nothing should get as far as this
-        self._given[group] = position
+            self.lost[place.stream] = str(position)  # nothing should get as far as this
+        place.move(position)
         frame: str | None = event.get("frame")
         if frame is None:
-            frame = event["frame"] = positioned(event["text"], stream, str(position))
+            frame = event["frame"] = positioned(event["text"], place.stream, str(position))
         return frame
 
     def lose(self, event: Event) -> None:
         """Note that messages of a stream are lost, and where it goes on."""
-        group, position = event["group"], Position(*event["position"])
-        if self._given:
-            self._given[group] = position
-            self.lost[self.streams[group]] = str(position)
+        place, position = self.places[event["group"]], Position(*event["position"])
+        if place.last is None:
+            return
+        place.last = position
+        self.lost[place.stream] = str(position)
+        for each in self.places.values():
+            each.next_offset = 0  # nothing is given before this is told
+
+    def told(self) -> dict[str, str]:
+        """Return what is lost, which is told now."""
+        lost, self.lost = self.lost, {}
+        for place in self.places.values():
+            if place.last is not None:
+                place.move(place.last)
+        return lost
 
     def _position(self) -> dict[str, str]:
-        return {stream: str(self._given[group]) for group, stream in self.streams.items()}
+        return {place.stream: str(place.last) for place in self.places.values()}
 
     def _replayed(self, history: Streams, stream: str, entry: Entry) -> str:
         frame = history.decode(entry)["text"]

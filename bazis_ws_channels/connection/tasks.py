@@ -1,4 +1,4 @@
-"""Tasks of one connection, which end with it and tell its client what goes wrong."""
+"""Tasks of one connection: cancelled with it, their errors sent to its client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Tasks"]
 
 
 class Tasks:
-    """Tasks that are guarded, and cancelled when their connection ends.
+    """Starts guarded tasks, and cancels them when the connection ends.
 
     Attributes:
         guard: turns what they raise into errors of the protocol; set before the first task.
@@ -28,6 +28,8 @@ class Tasks:
         task = asyncio.create_task(self.guard(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never gets to its coroutine.
+        task.add_done_callback(lambda task: coroutine.close())
         return task
 
     async def cancel(self) -> None:

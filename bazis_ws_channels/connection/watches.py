@@ -11,7 +11,7 @@ from ..conf import conf
 from ..groups import watch_group
 from ..presence.stores import get_store
 from ..presence.stores.base import ToldState, ToldStates
-from ..protocol import presence_frame
+from ..protocol import error_frame, json_id, presence_frame
 from ..times import datetime_of
 from ..types import Event
 from ..users import allowed_to_watch, key_of, pk_from_key
@@ -88,18 +88,18 @@ class Watches:
         """Stop watching those of `pks` that are watched."""
         await self._unwatch(key_of(pk, self._namespace) for pk in pks)
 
-    async def ask_again(self, user: Any) -> list[Any]:
-        """Ask the project again; stop watching whom `user` may watch no longer, and return their
-        primary keys.
-        """
+    async def ask_again(self, user: Any) -> None:
+        """Ask the project again; stop watching whom `user` may watch no longer, and say so."""
         keys = {pk_from_key(key): key for key in self._seen}
         keys.pop(user.pk, None)
         if not keys:
-            return []
+            return
         allowed = await database_sync_to_async(allowed_to_watch)(user, list(keys))
         refused = [pk for pk in keys if pk not in allowed]
         await self._unwatch([keys[pk] for pk in refused])
-        return refused
+        if refused:
+            ids = ", ".join(str(json_id(pk)) for pk in refused)
+            self._write(error_frame("forbidden", f"You may no longer watch: {ids}"))
 
     async def clear(self) -> None:
         """Stop watching everybody."""

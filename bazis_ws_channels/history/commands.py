@@ -19,7 +19,8 @@ everything in a stream that has been quiet since recovers, however long that is.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from ..conf import conf
 from ..redis.commands import Command, Script
 from .positions import Position, Tail, new_mark, unpack
 
-__all__ = ["ONCE_SECONDS", "Limits", "limits", "publish", "read", "result_key", "tail_of"]
+__all__ = ["ONCE_SECONDS", "Limits", "Recorder", "limits", "read", "result_key", "tail_of"]
 
 #: How long the position of a stream is known after the last session or message.
 _META_SECONDS = 30 * 24 * 3600
@@ -51,31 +52,61 @@ def limits() -> Limits | None:
     return found if min(found) > 0 else None
 
 
-def publish(
-    channel: str, payload: bytes, *, kept: Limits | None, once: str | None, mark: str, verb: str
-) -> Command:
-    """Return the command that publishes a message.
+class Recorder:
+    """Makes the commands that publish the messages of one call: the settings are read once, and one
+    mark serves for all, for each message is of another stream or has another offset.
 
     Args:
-        kept: append it to the channel's stream, if somebody holds a position of it, and keep so
-            much; None: don't.
-        once: digest of an idempotency key.
-        mark: of the message.
         verb: ``PUBLISH``, or ``SPUBLISH`` in a Cluster.
     """
-    if kept is None and once is None:
-        return Command((verb, channel, payload))
-    keys = _keys(channel)
-    if once is not None:
-        keys.append(_name(channel, f"once.{once}"))
-    numbers = (*(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS)
-    return _script("publish").command(keys, (verb, channel, payload, mark, *numbers))
+
+    def __init__(self, verb: str = "PUBLISH") -> None:
+        self._verb = verb
+
+    @cached_property
+    def _mark(self) -> str:
+        return new_mark()
+
+    @cached_property
+    def _prefix(self) -> str:
+        return conf.BAZIS_WS_KEY_PREFIX
+
+    @cached_property
+    def _kept(self) -> Limits | None:
+        return limits()
+
+    def command(self, channel: str, payload: bytes, *, record: bool, once: str | None) -> Command:
+        """Return the command that publishes a message.
+
+        Args:
+            record: append it to the channel's stream, if the settings say so and somebody holds a
+                position of it.
+            once: digest of an idempotency key.
+        """
+        kept = self._kept if record else None
+        if kept is None and once is None:
+            return Command((self._verb, channel, payload))
+        keys = list(_keys(self._prefix, channel))
+        if once is not None:
+            keys.append(f"{self._prefix}user_ws.{{{channel}}}.once.{once}")
+        numbers = (*(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS)
+        args = (self._verb, channel, payload, self._mark, *numbers)
+        return _script("publish").command(keys, args)
 
 
-def read(channel: str, since: Position | None) -> Command:
-    """Return the command that reads the end of a channel's stream, and what is missing."""
-    args = ("" if since is None else since.offset, new_mark(), _META_SECONDS)
-    return _script("read").command(_keys(channel), args, is_repeatable=True)
+def read(asked: Iterable[tuple[str, Position | None]]) -> list[Command]:
+    """Return the commands that read the ends of channels' streams, and what is missing there since
+    a position.
+    """
+    prefix, mark, script = conf.BAZIS_WS_KEY_PREFIX, new_mark(), _script("read")
+    return [
+        script.command(
+            _keys(prefix, channel),
+            ("" if since is None else since.offset, mark, _META_SECONDS),
+            is_repeatable=True,
+        )
+        for channel, since in asked
+    ]
 
 
 def tail_of(reply: Any) -> Tail:
@@ -90,13 +121,9 @@ def result_key(once: str) -> str:
     return f"{conf.BAZIS_WS_KEY_PREFIX}user_ws.once.{once}"
 
 
-def _keys(channel: str) -> list[str]:
-    stem = _name(channel, "")
-    return [f"{stem}stream", f"{stem}messages"]
-
-
-def _name(channel: str, what: str) -> str:
-    return f"{conf.BAZIS_WS_KEY_PREFIX}user_ws.{{{channel}}}.{what}"
+def _keys(prefix: str, channel: str) -> Sequence[str]:
+    name = f"{prefix}user_ws.{{{channel}}}"
+    return f"{name}.stream", f"{name}.messages"
 
 
 @cache

@@ -6,18 +6,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
-
-from redis.exceptions import RedisError
 
 from ..exceptions import ChannelLayerUnavailable
-from ..redis.connection import connection_to
 from ..redis.errors import explain
 from ..redis.hosts import Host
 from ..types import Event
-from .commands import read, tail_of
 from .follower import Follower, Held, contradicts
 from .positions import Entry, Position, Tail
+from .reader import Reader
 
 __all__ = ["Healer"]
 
@@ -27,6 +23,8 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 _LONGEST_SECONDS = 1.0
 #: Messages held for one stream while it is being healed; with more, those lost are told.
 _MOST_HELD = 1000
+#: Streams after which the event loop gets a turn, however many are healed.
+_STREAMS_A_TURN = 500
 #: Tries to read a stream that turns out to be another one each time.
 _TRIES = 3
 
@@ -50,7 +48,7 @@ class Healer:
         tell_break: Callable[[str, Position], None],
     ) -> None:
         self.followers: dict[str, Follower] = {}
-        self._host_of = host_of
+        self._reader = Reader(host_of)
         self._decode = decode
         self._hand_out = hand_out
         self._tell_break = tell_break
@@ -86,7 +84,7 @@ class Healer:
                 await asyncio.wait({self._task}, timeout=_LONGEST_SECONDS)
             followers = [self.followers[channel] for channel in channels]
             before = [follower.last for follower in followers]
-            tails = await self.read(channels, since)
+            tails = await self._reader.read(channels, since)
             if not any(map(contradicts, (tail.top for tail in tails), before)):
                 for follower, tail in zip(followers, tails, strict=True):
                     follower.start(tail.top)
@@ -94,21 +92,6 @@ class Healer:
             # The others are told first: this session then begins in the new history.
             self.heal()
         raise ChannelLayerUnavailable("The streams at Redis change faster than they can be read.")
-
-    async def read(
-        self, channels: Sequence[str], since: Sequence[Position | None]
-    ) -> Sequence[Tail]:
-        """Return the ends of streams, in one round trip to each server.
-
-        Raises:
-            ChannelLayerUnavailable: Redis is out of reach.
-        """
-        tails: list[Tail] = []
-        for answer in await self._read(channels, since):
-            if not isinstance(answer, Tail):
-                raise ChannelLayerUnavailable(explain(answer)) from answer
-            tails.append(answer)
-        return tails
 
     # --- messages ---------------------------------------------------------------------------
 
@@ -123,7 +106,8 @@ class Healer:
         if held is None:
             self.heal()
             held = follower.held
-        if event.get("type") == "ws.end":
+        kind = str(event.get("type"))
+        if kind.startswith("ws.") and kind != "ws.push":
             return await self._hand_out(channel, event, data)  # the end of a session waits for none
         if held is not None and len(held) < _MOST_HELD:
             held.append(Held(entry, event, data))
@@ -171,7 +155,7 @@ class Healer:
         following = {c: f for c, f in self.followers.items() if f.held is not None}
         held = {channel: len(follower.held or ()) for channel, follower in following.items()}
         since = [follower.last for follower in following.values()]
-        answers = await self._read(list(following), since)
+        answers = await self._reader.answers(list(following), since)
         tails: dict[str, Tail] = {}
         for channel, answer in zip(following, answers, strict=True):
             if isinstance(answer, Tail):
@@ -180,7 +164,9 @@ class Healer:
         for error in errors:
             logger.error("What was missed can't be read yet. %s", error)
         gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
-        for channel, entries in gaps.items():
+        for number, (channel, entries) in enumerate(gaps.items(), 1):
+            if number % _STREAMS_A_TURN == 0:
+                await asyncio.sleep(0)
             follower = following[channel]
             async with follower.lock:
                 for entry in entries:
@@ -228,30 +214,3 @@ class Healer:
             if fits:
                 await self._hand_out(channel, held.event, held.data)
         follower.held = None
-
-    async def _read(
-        self, channels: Sequence[str], since: Sequence[Position | None]
-    ) -> list[Tail | RedisError | OSError]:
-        """Return the ends of streams, or why one can't be read: a round trip to each server."""
-        shards: dict[Host, list[int]] = {}
-        for number, channel in enumerate(channels):
-            shards.setdefault(self._host_of(channel), []).append(number)
-        commands = {
-            host: [read(channels[number], since[number]) for number in numbers]
-            for host, numbers in shards.items()
-        }
-        replies = await asyncio.gather(
-            *(connection_to(host).exchange(each) for host, each in commands.items()),
-            return_exceptions=True,
-        )
-        answers: dict[int, Tail | RedisError | OSError] = {}
-        for numbers, reply in zip(shards.values(), replies, strict=True):
-            if isinstance(reply, BaseException) and not isinstance(reply, RedisError | OSError):
-                raise reply
-            each = [reply] * len(numbers) if isinstance(reply, BaseException) else reply
-            answers |= zip(numbers, map(_answer, each), strict=True)
-        return [answers[number] for number in range(len(channels))]
-
-
-def _answer(reply: Any) -> Tail | RedisError | OSError:
-    return reply if isinstance(reply, RedisError | OSError) else tail_of(reply)

@@ -17,8 +17,9 @@ from ..types import Event
 from .commands import ONCE_SECONDS, limits, read, result_key, tail_of
 from .healer import Healer
 from .positions import Entry, Position, Tail
+from .reader import Reader
 
-__all__ = ["RedisStreams"]
+__all__ = ["Channels", "RedisStreams"]
 
 
 class Channels(Protocol):
@@ -69,7 +70,7 @@ class RedisStreams:
     async def tops(self, groups: Sequence[str]) -> Sequence[Position]:
         """Return the positions of groups' streams now; they begin here if they were not."""
         channels = self._channels(groups)
-        tails = await self._healer().read(channels, [None] * len(channels))
+        tails = await Reader(self._layer.host_of).read(channels, [None] * len(channels))
         return [tail.top for tail in tails]
 
     def tops_blocking(self, groups: Sequence[str], limit_seconds: float) -> Sequence[Position]:
@@ -77,7 +78,7 @@ class RedisStreams:
         channels = self._channels(groups)
         commands: dict[Host, list[Command]] = {}
         for channel in channels:
-            commands.setdefault(self._layer.host_of(channel), []).append(read(channel, None))
+            commands.setdefault(self._layer.host_of(channel), []).extend(read([(channel, None)]))
         replies = exchange(commands, limit_seconds)
         answers = {host: iter(_checked(reply)) for host, reply in replies.items()}
         return [tail_of(next(answers[self._layer.host_of(each)])).top for each in channels]

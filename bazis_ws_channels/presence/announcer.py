@@ -1,4 +1,4 @@
-"""Announcing changes of the online status: to those who watch, and to signal receivers."""
+"""Announce changes of the online status to watchers and to signal receivers."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = ["Announcer"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Changes that are told before they are noted as told.
+#: Changes announced before they are noted in the store as told.
 _BATCH = 40
-#: Receivers that run at the same time, each in a thread of its own where they are sync.
+#: Receivers that run at the same time, sync ones each in a thread of its own.
 _WORKERS = 8
 
 Confirm = Callable[[Sequence[tuple[str, int]]], Awaitable[list[Edge]]]
 
 
 class Announcer:
-    """Tells each change once, and notes in the store that it was told.
+    """Announces each change once, and notes in the store that it was told.
 
-    What can't be pushed or noted stays and is tried again by `retry`. What was not told when the
-    process ends is told by another.
+    Changes that can't be pushed or noted are kept for `retry`. Changes that weren't told when the
+    process ends are announced by another process.
 
     Args:
-        confirm: notes changes as told; returns those that came meanwhile.
+        confirm: notes changes as told; returns later changes of the same users.
     """
 
     def __init__(self, confirm: Confirm) -> None:
         self._confirm = confirm
-        self._untold: dict[str, Edge] = {}  # all that is in hand, by user key
+        self._untold: dict[str, Edge] = {}  # all changes in hand, by user key
         self._waiting: list[Edge] = []
         self._unpushed: dict[str, Edge] = {}
         self._unconfirmed: list[Edge] = []
@@ -59,11 +59,11 @@ class Announcer:
 
     @property
     def has_left_over(self) -> bool:
-        """Whether `retry` has something to do."""
+        """Whether `retry` has anything to do."""
         return bool(self._unpushed or self._unconfirmed)
 
     def tell(self, edges: Iterable[Edge]) -> None:
-        """Tell changes soon; those in hand already are told once."""
+        """Announce changes soon. A change that is already in hand is announced once."""
         for edge in edges:
             if self._untold.get(edge.key) != edge:
                 self._untold[edge.key] = edge
@@ -72,7 +72,7 @@ class Announcer:
             self._task = asyncio.create_task(self._tell_all())
 
     async def retry(self) -> None:
-        """Push and note again what could not be."""
+        """Push and note again what failed before."""
         unpushed, self._unpushed = list(self._unpushed.values()), {}
         unconfirmed, self._unconfirmed = self._unconfirmed, []
         await self._push(unpushed)
@@ -84,7 +84,7 @@ class Announcer:
             await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Finish what is being told; the rest stays in the store for another process."""
+        """Finish the current batch. The rest stays in the store for another process."""
         self._is_stopping = True
         await self.drain()
 
@@ -99,7 +99,7 @@ class Announcer:
         return [edge for edge in edges if self._unpushed.get(edge.key) != edge]
 
     async def _push(self, edges: Sequence[Edge]) -> None:
-        """Push changes to those who watch, together."""
+        """Push changes to their watchers, in one go."""
         if not edges:
             return
         try:
@@ -144,7 +144,7 @@ async def _signal_all(edges: Sequence[Edge]) -> None:
 
 
 async def _work(edges: Sequence[Edge]) -> None:
-    # A thread of its own, or sync receivers would all run in the process's single shared one.
+    # Without its own thread, all sync receivers would run in the process's single shared one.
     async with ThreadSensitiveContext():
         try:
             for edge in edges:

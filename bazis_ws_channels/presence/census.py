@@ -1,4 +1,4 @@
-"""Finding the users of dead processes, and those whose grace is over."""
+"""Find users of dead processes, and users whose grace is over."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _BATCH = 500
 
 
 class LeaseLost(Exception):
-    """The process has no lease any more."""
+    """The process has lost its lease."""
 
 
 Tell = Callable[[Iterable[Edge]], None]
 
 
 async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: bool) -> float | None:
-    """Bury dead processes and end graces; return the seconds until the next grace ends, if any.
+    """Bury dead processes and end graces. Return the seconds until the next grace ends, or None.
 
     Args:
-        tell: gets the changes that were found.
+        tell: called with the changes that were found.
         own: also find changes of this process whose replies were lost.
-        may_bury_lost: whether the sessions of the lease that was lost are restored.
+        may_bury_lost: whether the sessions of this process's lost lease have been restored.
 
     Raises:
         LeaseLost: this process counts as dead itself.
@@ -46,8 +46,8 @@ async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: boo
 
 
 def _to_bury(lease: Lease, dead: Sequence[str], may_bury_lost: bool) -> Iterator[str]:
-    """Choose the processes that are dead for sure: what this one was before is, once its sessions
-    are restored; of others only a process that had the time to see them renew can tell.
+    """Yield the processes that are certainly dead. This process's own former name is, once its
+    sessions are restored. Others are if this lease is settled, so that they had time to renew.
     """
     for name in dead:
         if may_bury_lost if name == lease.lost_name else lease.is_settled:

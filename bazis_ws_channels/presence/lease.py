@@ -1,4 +1,4 @@
-"""A process's lease: by it the others know that the process is alive."""
+"""A process's lease, which tells other processes that it is alive."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Lease"]
 
 
 class Lease:
-    """The lease of one event loop, under a name that is new each time it is taken.
+    """The lease of one event loop. Its name is new each time it is taken.
 
     Args:
         clock: seconds, monotonic.
 
     Attributes:
         name: the process's name in the store; empty without a lease.
-        lost_name: the name under which the last lease was lost; empty if none was.
+        lost_name: name of the last lease that was lost; empty if none was.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,14 +39,14 @@ class Lease:
 
     @property
     def settles_in_seconds(self) -> float:
-        """Time until the lease has been held for a whole lease time without a break: before that,
-        peers may not have had the time to renew theirs, and must not be called dead.
+        """Time until the lease has been held for a whole lease time without a break. Before that,
+        peers may not have had time to renew theirs, so they must not be called dead.
         """
         return max(0.0, self._unbroken_since + conf.BAZIS_WS_LEASE_SECONDS - self._clock())
 
     @property
     def is_settled(self) -> bool:
-        """Whether that time has passed."""
+        """Whether the lease has been held that long, so that others may be called dead."""
         return self.settles_in_seconds == 0
 
     async def take(self) -> None:
@@ -63,10 +63,10 @@ class Lease:
         self._renewed_at = self._unbroken_since = self._clock()
 
     async def renew(self, *, after_break: bool = False) -> bool:
-        """Go on with the lease; False if it was lost.
+        """Renew the lease. Return False if it was lost.
 
         Args:
-            after_break: the store may have been away, so that peers could not renew either.
+            after_break: whether the store may have been away, so that peers couldn't renew either.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
@@ -80,7 +80,7 @@ class Lease:
         return True
 
     async def census(self, batch: int, *, own: bool) -> CensusReply:
-        """Ask what is to be done, see `Census`, and go on with the lease.
+        """Ask a `Census`, which renews the lease too.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
@@ -98,10 +98,10 @@ class Lease:
         self._renewed_at = at
 
     async def release(self) -> None:
-        """Give the lease back.
+        """Release the lease.
 
         Raises:
-            PresenceUnavailable: the store is out of reach. The lease ends by itself then.
+            PresenceUnavailable: the store is out of reach. The lease then runs out by itself.
         """
         name, self.name = self.name, ""
         if name:

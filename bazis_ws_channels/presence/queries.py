@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,8 +53,8 @@ logger = logging.getLogger("bazis_ws_channels")
 
 R = TypeVar("R")
 
-#: Users of one question: Redis is busy for some 20 ms with it.
-_ROUND = 5000
+#: Users of one question: neither Redis nor an event loop is busy for long with it.
+_ROUND = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,46 +142,57 @@ _reader = _Reader()
 def statuses(users: Iterable[Any]) -> dict[Any, Status]:
     """Return the status of each of `users` (instances or primary keys) by primary key.
 
-    One round trip for up to 5,000 users. Unsaved users are left out.
+    One round trip for up to 2,000 users. Unsaved users are left out.
 
     Raises:
         PresenceUnavailable: the store is out of reach and ``BAZIS_WS_PRESENCE_ON_ERROR`` says
-            "raise"; otherwise everybody is offline then.
+            "raise"; otherwise who could not be asked for is offline.
         SynchronousOnlyOperation: called on an event loop; use `astatuses`.
     """
     refuse_on_loop("presence.astatuses")
-    pks, keys = _saved(several(users))
-    return _merged(pks, (_reader.read(Statuses(each)) for each in _rounds(keys)))
+    found: dict[Any, Status] = {}
+    for pks, keys in _rounds(_saved(several(users))):
+        found.update(_statuses(pks, _reader.read(Statuses(keys))))
+    return found
 
 
 async def astatuses(users: Iterable[Any]) -> dict[Any, Status]:
     """Async twin of `statuses`."""
-    pks, keys = await in_space(_saved, await aseveral(users))
-    return _merged(pks, [await _reader.aread(Statuses(each)) async for each in _around(keys)])
+    found: dict[Any, Status] = {}
+    async for pks, keys in _around(_saved(await aseveral(users))):
+        found.update(_statuses(pks, await _reader.aread(Statuses(keys))))
+    return found
 
 
 def online(users: Iterable[Any]) -> set[Any]:
     """Return the primary keys of those of `users` who are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline")
-    pks, keys = _saved(several(users))
-    return _online(pks, (_reader.read(Counts(each)) for each in _rounds(keys)))
+    found: set[Any] = set()
+    for pks, keys in _rounds(_saved(several(users))):
+        found |= _online(pks, _reader.read(Counts(keys)))
+    return found
 
 
 async def aonline(users: Iterable[Any]) -> set[Any]:
     """Async twin of `online`."""
-    pks, keys = await in_space(_saved, await aseveral(users))
-    return _online(pks, [await _reader.aread(Counts(each)) async for each in _around(keys)])
+    found: set[Any] = set()
+    async for pks, keys in _around(_saved(await aseveral(users))):
+        found |= _online(pks, await _reader.aread(Counts(keys)))
+    return found
 
 
 def count(users: Iterable[Any]) -> int:
     """Return how many live connections `users` have together. Raises as `statuses`."""
     refuse_on_loop("presence.acount")
-    return count_by_key(keys_of(pks_of(users)))
+    return sum(sum(_reader.read(Counts(keys)) or ()) for _, keys in _rounds(several(users)))
 
 
 async def acount(users: Iterable[Any]) -> int:
     """Async twin of `count`."""
-    return await acount_by_key(await in_space(keys_of, pks_of(await aseveral(users))))
+    connections = 0
+    async for _, keys in _around(await aseveral(users)):
+        connections += sum(await _reader.aread(Counts(keys)) or ())
+    return connections
 
 
 def online_users() -> set[Any]:
@@ -191,7 +202,8 @@ def online_users() -> set[Any]:
     keys = own_keys(keys)
     if are_sure:
         return set(map(pk_from_key, keys))
-    return _online_keys(keys, (_reader.read(Counts(each)) for each in _rounds(keys)))
+    replies = [_online(each, _reader.read(Counts(each))) for each in _sliced(keys)]
+    return {pk_from_key(key) for key in chain.from_iterable(replies)}
 
 
 async def aonline_users() -> set[Any]:
@@ -200,7 +212,8 @@ async def aonline_users() -> set[Any]:
     keys = await in_space(own_keys, keys)
     if are_sure:
         return set(map(pk_from_key, keys))
-    return _online_keys(keys, [await _reader.aread(Counts(each)) async for each in _around(keys)])
+    replies = [_online(each, await _reader.aread(Counts(each))) for each in _sliced(keys)]
+    return {pk_from_key(key) for key in chain.from_iterable(replies)}
 
 
 def online_count() -> int:
@@ -232,7 +245,7 @@ def prefetch(users: Iterable[Any]) -> None:
     Their `is_online` and `last_seen` then answer what was true at this moment, without asking
     again, as prefetched relations do.
     """
-    users = list(users)
+    users = several(users)
     known = statuses(users)
     for user in users:
         status = Status() if user.pk is None else known[pk_of(user)]
@@ -244,13 +257,17 @@ def prefetch(users: Iterable[Any]) -> None:
 
 def count_by_key(keys: Sequence[str]) -> int:
     """As `count`, of users by key."""
-    return sum(chain.from_iterable(_reader.read(Counts(each)) or () for each in _rounds(keys)))
+    return sum(sum(_reader.read(Counts(each)) or ()) for each in _sliced(keys))
 
 
 async def acount_by_key(keys: Sequence[str]) -> int:
     """Async twin of `count_by_key`."""
-    replies = [await _reader.aread(Counts(each)) async for each in _around(keys)]
-    return sum(chain.from_iterable(reply or () for reply in replies))
+    connections = 0
+    for number, each in enumerate(_sliced(keys)):
+        if number:
+            await asyncio.sleep(0)
+        connections += sum(await _reader.aread(Counts(each)) or ())
+    return connections
 
 
 def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
@@ -294,43 +311,49 @@ async def acount_quietly(keys: Sequence[str]) -> int:
 # --- helpers --------------------------------------------------------------------------------
 
 
-def _saved(users: Iterable[Any]) -> tuple[list[Any], list[str]]:
-    """Return the primary keys, and the keys, of those of `users` that are saved."""
-    pks = pks_of(user for user in users if not (isinstance(user, Model) and user.pk is None))
-    return pks, keys_of(pks)
+def _saved(users: Iterable[Any]) -> list[Any]:
+    return [user for user in users if not (isinstance(user, Model) and user.pk is None)]
 
 
-def _rounds(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (keys[start : start + _ROUND] for start in range(0, len(keys), _ROUND))
+def _sliced(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
 
 
-async def _around(keys: Sequence[str]) -> Any:
-    """Yield rounds of keys, with a turn of the event loop between them."""
-    for number, each in enumerate(_rounds(keys)):
+def _rounds(users: Sequence[Any]) -> Iterator[tuple[list[Any], list[str]]]:
+    """Yield primary keys and the users' keys, each user once, in rounds."""
+    known: set[Any] = set()
+    for some in _sliced(users):
+        if pks := _fresh(some, known):
+            yield pks, keys_of(pks)
+
+
+async def _around(users: Sequence[Any]) -> AsyncIterator[tuple[list[Any], list[str]]]:
+    """Yield rounds, with a turn of the event loop between them."""
+    known: set[Any] = set()
+    for number, some in enumerate(_sliced(users)):
         if number:
             await asyncio.sleep(0)
-        yield each
+        if pks := _fresh(some, known):
+            yield pks, await in_space(keys_of, pks)
 
 
-def _merged(
-    pks: Sequence[Any], replies: Iterable[tuple[int, list[Seen]] | None]
-) -> dict[Any, Status]:
-    found: list[Status] = []
-    for reply in replies:
-        if reply is None:
-            return dict.fromkeys(pks, Status())
-        now, seen = reply
-        found += [
-            Status(bool(each.connections), datetime_of(now if each.connections else each.last_seen))
-            for each in seen
-        ]
-    return dict(zip(pks, found, strict=True))
+def _fresh(users: Sequence[Any], known: set[Any]) -> list[Any]:
+    """Return the primary keys of `users` that are not `known` yet, and add them."""
+    pks = [pk for pk in pks_of(users) if pk not in known]
+    known.update(pks)
+    return pks
 
 
-def _online(pks: Sequence[Any], replies: Iterable[list[int] | None]) -> set[Any]:
-    counts = chain.from_iterable(reply or () for reply in replies)
-    return {pk for pk, connections in zip(pks, counts, strict=False) if connections}
+def _statuses(pks: Sequence[Any], reply: tuple[int, list[Seen]] | None) -> dict[Any, Status]:
+    if reply is None:
+        return dict.fromkeys(pks, Status())
+    now, seen = reply
+    return {
+        pk: Status(bool(each.connections), datetime_of(now if each.connections else each.last_seen))
+        for pk, each in zip(pks, seen, strict=True)
+    }
 
 
-def _online_keys(keys: Sequence[str], replies: Iterable[list[int] | None]) -> set[Any]:
-    return {pk_from_key(key) for key in _online(keys, replies)}
+def _online(pks: Sequence[Any], reply: list[int] | None) -> set[Any]:
+    counts = reply if reply is not None else [0] * len(pks)
+    return {pk for pk, connections in zip(pks, counts, strict=True) if connections}

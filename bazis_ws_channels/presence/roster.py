@@ -1,4 +1,4 @@
-"""The sessions of one event loop and those that have left, and how the store hears of them."""
+"""Sessions and departures of one event loop, and writing them to the store."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .stores.base import Disconnect, Edge, Intact, Record, Restore
 
 __all__ = ["Roster", "Watcher"]
 
-#: Sessions that one script call works on, so that Redis is never busy for long.
+#: Sessions in one script call, so that Redis is never busy for long.
 _BATCH = 500
 
 
 class Watcher(Protocol):
-    """What presence tells of a loss."""
+    """Told by presence when changes may have been missed."""
 
     def refresh(self, *, is_settled: bool) -> None:
-        """Look again at who is online: messages may have been missed. Before things are settled,
-        who seems offline may only be on its way back.
+        """Read again who is online. Unless `is_settled`, a user who seems offline may only be about
+        to be restored.
         """
 
 
 @dataclass(slots=True)
 class _Session:
-    """A session that is open, and whether the store has heard of it."""
+    """An open session, and whether it has been written to the store."""
 
     key: str
     watcher: Watcher
@@ -40,17 +40,20 @@ class _Session:
 
 @dataclass(slots=True)
 class _Departure:
-    """A session that is gone, and whether the store may have lost its record before that."""
+    """A session that has ended; whether the store ever knew of it, and may have lost its record
+    before that.
+    """
 
     key: str
-    is_lost: bool
+    was_written: bool
+    is_lost: bool = False
 
 
 class Roster:
-    """Sessions by id, and departures that are yet to be written.
+    """Sessions by id, and departures that are not written yet.
 
     Attributes:
-        must_restore: whether the store may have lost the sessions' records.
+        must_restore: whether the store may have lost the records of sessions.
         grace_runs: whether somebody who left still counts as told online.
         graces_begun: how many times somebody's last session was written as gone.
     """
@@ -73,7 +76,7 @@ class Roster:
 
     @property
     def has_departures(self) -> bool:
-        """Whether somebody's leaving is yet to be written."""
+        """Whether a departure is not written yet."""
         return bool(self._departures)
 
     @property
@@ -82,24 +85,24 @@ class Roster:
         return [session.watcher for session in self._sessions.values()]
 
     def add(self, session_id: str, key: str, watcher: Watcher) -> bool:
-        """Enter a session; False if it stands there already."""
+        """Add a session. Return False if it is there already."""
         if session_id in self._sessions:
             return False
         self._sessions[session_id] = _Session(key, watcher)
         return True
 
     def was_written(self, session_id: str) -> None:
-        """Note that the store knows of a session."""
+        """Note that a session has been written to the store."""
         if session_id in self._sessions:
             self._sessions[session_id].is_written = True
 
     def remove(self, session_id: str) -> bool:
-        """Move a session to the departures; False if it doesn't stand there."""
+        """Move a session to the departures. Return False if it isn't there."""
         session = self._sessions.pop(session_id, None)
         if session is None:
             return False
         is_lost = session.is_written and self.must_restore
-        self._departures[session_id] = _Departure(session.key, is_lost)
+        self._departures[session_id] = _Departure(session.key, session.is_written, is_lost)
         return True
 
     def remove_all(self) -> None:
@@ -108,11 +111,12 @@ class Roster:
             self.remove(session_id)
 
     def lost(self) -> None:
-        """Note that the store may have lost everything: the lease was."""
+        """Note that the lease was lost, so the store may have lost everything."""
         self.must_restore = True
-        # Nobody else can tell of departures that Redis never heard of.
+        # No other process can announce departures that Redis never heard of. A session that was
+        # never let in was never told online.
         for departure in self._departures.values():
-            departure.is_lost = True
+            departure.is_lost = departure.was_written
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -127,7 +131,7 @@ class Roster:
         return await asyncio.shield(self._writing)
 
     async def _write_departures(self) -> bool:
-        await asyncio.sleep(0)  # let the others that go in this turn of the loop come along
+        await asyncio.sleep(0)  # collect sessions that close in this turn of the loop
         somebody_left = False
         while self._departures:
             is_lost = next(iter(self._departures.values())).is_lost
@@ -166,16 +170,16 @@ class Roster:
             batch = self._still_open(written[start : start + _BATCH])
             question = Restore(self._lease.name, self._lease.lost_name, batch)
             edges += await get_store().aask(question)
-            # Who went meanwhile was taken off before this wrote it: take it off again.
+            # A session that closed meanwhile was removed before this wrote it: remove it again.
             for session_id, key in batch:
                 if session_id not in self._sessions:
-                    self._departures[session_id] = _Departure(key, is_lost=False)
+                    self._departures[session_id] = _Departure(key, was_written=True)
         self.must_restore = False
         return edges
 
     async def is_intact(self) -> bool:
-        """Look whether the records are still in the store, those of some sessions at each call:
-        Redis may have evicted them.
+        """Check whether records are still in the store, some sessions at each call: Redis may have
+        evicted them.
 
         Raises:
             PresenceUnavailable: the store is out of reach.

@@ -17,11 +17,12 @@ from ..exceptions import PresenceUnavailable, SessionRefused
 from ..loops import LoopLocal
 from ..servers import on_server_stop
 from .announcer import Announcer
-from .keeper import Job, Keeper
+from .keeper import Keeper
 from .lease import Lease
 from .roster import Roster, Watcher
 from .stores import get_store
 from .stores.base import Connect, Connected, Edge, Token, Told
+from .upkeep import Job
 
 __all__ = ["Line", "Tracker", "current_tracker"]
 

@@ -1,1 +1,1 @@
-"""Talking to Redis or Valkey: hosts, commands, connections. Nothing here knows the package."""
+"""Talking to Redis or Valkey: hosts, commands, connections."""

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .commands import Command, repeated, was_demoted
+from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
 from .connection import IDLE_SECONDS
 from .hosts import Host
 
@@ -22,8 +22,8 @@ __all__ = ["exchange"]
 
 Commands = Mapping[Host, Sequence[Command]]
 
-#: When each idle connection was used last.
-_used_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+#: When each connection was looked at last.
+_checked_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
 
 def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
@@ -39,33 +39,36 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
     """
     deadline = time.monotonic() + limit_seconds
     replies = _round_trip(commands, deadline)
-    again = {host: again for host in commands if (again := _again(commands[host], replies[host]))}
-    for host in again:
-        answer = replies[host]
-        if isinstance(answer, Exception) or any(was_demoted(reply) for reply in answer):
-            host.blocking_pool.disconnect(inuse_connections=False)
-    if again:
+    for number in range(REPEATS):
+        again = {
+            host: repeated
+            for host, own in commands.items()
+            if (repeated := _again(own, replies[host], may_be_lost=number == 0))
+        }
+        if not again:
+            break
+        for host in again:
+            answer = replies[host]
+            if isinstance(answer, Exception) or any(map(was_demoted, answer)):
+                host.blocking_pool.disconnect(inuse_connections=False)
         second = _round_trip({host: list(each.values()) for host, each in again.items()}, deadline)
         for host, each in again.items():
             replies[host] = _merged(replies[host], each, second[host])
     return replies
 
 
-def _again(commands: Sequence[Command], answer: list[Any] | Exception) -> dict[int, Command]:
+def _again(
+    commands: Sequence[Command], answer: list[Any] | Exception, *, may_be_lost: bool
+) -> dict[int, Command]:
     """Return what to send again to a host, by place: what it refused without doing it; all of it
     if the connection broke and doing it twice is the same as doing it once.
     """
-    if isinstance(answer, Exception):
-        is_lost = isinstance(answer, RedisConnectionError | OSError)
-        if not is_lost or isinstance(answer, TimeoutError):
-            return {}
-        return dict(enumerate(commands)) if all(c.is_repeatable for c in commands) else {}
-    tries = (
-        (number, repeated(command, reply))
-        for number, (command, reply) in enumerate(zip(commands, answer, strict=True))
-        if isinstance(reply, Exception)
-    )
-    return {number: command for number, command in tries if command is not None}
+    if not isinstance(answer, Exception):
+        return to_repeat(commands, answer)
+    is_lost = isinstance(answer, RedisConnectionError | OSError)
+    if not is_lost or isinstance(answer, TimeoutError) or not may_be_lost:
+        return {}
+    return dict(enumerate(commands)) if all(c.is_repeatable for c in commands) else {}
 
 
 def _merged(
@@ -107,8 +110,10 @@ class _Link:
     def __enter__(self) -> _Link:
         connection = self._pool.get_connection()
         try:
-            if time.monotonic() - _used_at.get(connection, time.monotonic()) > IDLE_SECONDS:
+            now = time.monotonic()
+            if now - _checked_at.setdefault(connection, now) > IDLE_SECONDS:
                 self._check(connection)
+                _checked_at[connection] = now
         except BaseException:
             self._pool.release(connection)
             raise
@@ -118,7 +123,6 @@ class _Link:
     def __exit__(self, error_type: type[BaseException] | None, *exc: object) -> None:
         if error_type is not None or self._is_broken:
             self._connection.disconnect()  # replies may be on their way
-        _used_at[self._connection] = time.monotonic()
         self._pool.release(self._connection)
 
     def write(self, commands: Sequence[Command]) -> None:
@@ -146,11 +150,17 @@ class _Link:
             return error
 
     def _check(self, connection: Any) -> None:
-        """Ping a connection that was idle, and make it anew if it is dead."""
+        """Make a connection anew if it is dead, or if the server is no primary any more."""
         limit = min(self._host.timeout_seconds / 2, self._deadline - time.monotonic())
         try:
-            connection.send_command("PING", check_health=False)
-            connection.read_response(timeout=limit)
+            connection.send_command("ROLE", check_health=False)
+            role = connection.read_response(timeout=limit, disconnect_on_error=False)
+        except redis.ResponseError:
+            return  # the user may not ask
         except (RedisError, OSError):
+            role = None
+        if role is None or is_replica(role):
+            # The others are as old, and point at the same server.
+            self._host.blocking_pool.disconnect(inuse_connections=False)
             connection.disconnect()
             connection.connect()

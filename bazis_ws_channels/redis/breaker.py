@@ -11,7 +11,7 @@ _OPEN_SECONDS = 1.0
 
 
 class Breaker:
-    """Remembers the last failure for a second: a page with fifty users must wait for a dead
+    """Remembers the last failure for a second, so that a page with fifty users waits for a dead
     Redis once, not fifty times.
 
     Args:
@@ -29,7 +29,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether not to try now."""
+        """Whether to fail at once instead of trying."""
         failed_at = self._failed_at
         return failed_at is not None and self._clock() - failed_at < _OPEN_SECONDS
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ReadOnlyError
 
-__all__ = ["Command", "Script", "repeated", "was_demoted"]
+__all__ = ["REPEATS", "Command", "Script", "is_replica", "repeated", "to_repeat", "was_demoted"]
+
+#: How often a refused command is sent again: a new primary doesn't know the scripts either.
+REPEATS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,28 @@ class Script:
         return Command(("EVALSHA", self.sha, len(keys), *keys, *args), is_repeatable, self)
 
 
+def to_repeat(commands: Sequence[Command], replies: Sequence[Any]) -> dict[int, Command]:
+    """Return what to send again after these replies, by place."""
+    pairs = zip(commands, replies, strict=True)
+    tries = (repeated(*pair) if isinstance(pair[1], Exception) else None for pair in pairs)
+    return {number: command for number, command in enumerate(tries) if command is not None}
+
+
 def repeated(command: Command, reply: Any) -> Command | None:
-    """Return what to send again after this reply: nothing was done by `command`, or nothing is
-    done wrong by doing it twice. None: the reply stands.
+    """Return what to send again after this error reply: nothing was done by `command`. None: the
+    reply stands.
     """
     if isinstance(reply, NoScriptError) and command.script is not None:
         _, _, *arguments = command.parts
         return replace(command, parts=("EVAL", command.script.text, *arguments), script=None)
-    if was_demoted(reply):
-        return command
-    return None
+    return command if was_demoted(reply) else None
 
 
 def was_demoted(reply: Any) -> bool:
     """Tell whether the server answered that it is a replica now: the primary is elsewhere."""
     return isinstance(reply, ReadOnlyError)
+
+
+def is_replica(role: Any) -> bool:
+    """Tell from the reply to ROLE whether the server is a replica; no, where it doesn't tell."""
+    return isinstance(role, list) and role[:1] == [b"slave"]

@@ -8,8 +8,7 @@ measure and time each read and each write, at twice the cost of the command itse
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,15 +16,16 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..loops import LoopLocal
-from .commands import Command, repeated, was_demoted
+from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
 from .hosts import Host
 
-__all__ = ["Connection", "connection_to"]
+__all__ = ["IDLE_SECONDS", "Connection", "connection_to"]
 
 #: Commands written together, so that the time limit is one of a round, however many wait.
 _ROUND = 500
-#: After so much idle time a connection is pinged before it is used: balancers forget idle ones.
-IDLE_SECONDS = 15.0
+#: A connection that was not looked at for so long is, before it is used: balancers forget idle
+#: ones, and a primary may be a replica now, where PUBLISH succeeds and reaches hardly anybody.
+IDLE_SECONDS = 5.0
 
 
 class _Call(NamedTuple):
@@ -45,17 +45,19 @@ class Connection:
 
     Args:
         host: the server.
-        clock: seconds, monotonic.
+        clock: seconds, monotonic; by default the event loop's.
     """
 
-    def __init__(self, host: Host, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, host: Host, clock: Callable[[], float] | None = None) -> None:
         self.host = host
         #: Called when the server turns out to be a replica, which was the primary before.
         self.demotion_listeners: set[Callable[[], None]] = set()
-        self._clock = clock
+        #: Called when the server did not answer in time, or took no connection.
+        self.failure_listeners: set[Callable[[], None]] = set()
+        self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pool = host.async_pool()
         self._link: Any = None  # redis-py's connection
-        self._used_at = 0.0
+        self._checked_at = 0.0
         self._waiting: list[_Call] = []
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -100,6 +102,12 @@ class Connection:
         _fail(self._take_all(), RedisError("The connection was closed."))
         await self._hang_up()
 
+    async def rest(self) -> None:
+        """Close the connection unless a call is under way; the next call opens it again."""
+        is_waiting = self._wakeup is not None and not self._wakeup.done()
+        if not self._waiting and (self._task is None or self._task.done() or is_waiting):
+            await self.close()
+
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -110,6 +118,8 @@ class Connection:
                 continue
             try:
                 await self._answer(calls)
+            except GeneratorExit:
+                raise  # the event loop was closed under it: nobody waits any more
             except BaseException:
                 _fail(calls, RedisError("The connection was closed."))
                 raise
@@ -150,13 +160,10 @@ class Connection:
         """Get replies; ask again what was refused without having been done."""
         commands = [command for call in calls for command in call.commands]
         replies = await self._round_trip(commands)
-        again = {
-            number: command
-            for number, reply in enumerate(replies)
-            if isinstance(reply, Exception)
-            and (command := repeated(commands[number], reply)) is not None
-        }
-        if again:
+        for _ in range(REPEATS):
+            again = to_repeat(commands, replies)
+            if not again:
+                break
             if any(was_demoted(reply) for reply in replies):
                 await self._demoted()
             second = await self._round_trip(list(again.values()))
@@ -179,26 +186,33 @@ class Connection:
                 packed = link.pack_commands([command.parts for command in commands])
                 await link.send_packed_command(packed, check_health=False)
                 replies = [await _read_reply(link) for _ in commands]
+        except GeneratorExit:
+            raise
         except BaseException as error:
             await self._hang_up()
             if isinstance(error, TimeoutError):
+                _call(self.failure_listeners)
                 raise RedisTimeoutError(f"Redis did not answer within {limit} s.") from error
             raise
-        self._used_at = self._clock()
         return replies
 
     async def _ready(self) -> Any:
-        """Return redis-py's connection, made anew if it was lost while it was idle."""
+        """Return redis-py's connection, made anew if it was lost while it was idle, or if the
+        server is no primary any more.
+        """
         if self._link is None or not self._link.is_connected:
             return await self._connect()
-        if self._clock() - self._used_at > IDLE_SECONDS:
-            if not await _is_alive(self._link, self.host.timeout_seconds / 2):
+        now = self._clock()
+        if now - self._checked_at > IDLE_SECONDS:
+            role = await _role(self._link, self.host.timeout_seconds / 2)
+            self._checked_at = now
+            if role is None:
                 await self._hang_up()
-                return await self._connect()
+            elif is_replica(role):
+                await self._demoted()
         elif await _has_unread(self._link):
             await self._hang_up()
-            return await self._connect()
-        return self._link
+        return self._link or await self._connect()
 
     async def _connect(self) -> Any:
         limit = self.host.connect_seconds
@@ -208,10 +222,12 @@ class Connection:
                 await link.connect()
         except BaseException as error:
             await link.disconnect(nowait=True)
+            _call(self.failure_listeners)
             if isinstance(error, TimeoutError):
                 raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
             raise
         self._link = link
+        self._checked_at = self._clock()
         return link
 
     async def _hang_up(self) -> None:
@@ -222,8 +238,7 @@ class Connection:
     async def _demoted(self) -> None:
         """Connect anew: the name, or Sentinel, may point at another server now."""
         await self._hang_up()
-        for listener in tuple(self.demotion_listeners):
-            listener()
+        _call(self.demotion_listeners)
 
 
 def connection_to(host: Host) -> Connection:
@@ -253,15 +268,14 @@ async def _read_reply(link: Any) -> Any:
         return error
 
 
-async def _is_alive(link: Any, limit_seconds: float) -> bool:
-    """Ping an idle connection."""
+async def _role(link: Any, limit_seconds: float) -> Any:
+    """Return the reply to ROLE, an error reply too; None if the connection is dead."""
     try:
         async with asyncio.timeout(limit_seconds):
-            await link.send_command("PING", check_health=False)
-            await link.read_response()
+            await link.send_command("ROLE", check_health=False)
+            return await _read_reply(link)
     except (RedisError, OSError):
-        return False
-    return True
+        return None
 
 
 async def _has_unread(link: Any) -> bool:
@@ -271,6 +285,11 @@ async def _has_unread(link: Any) -> bool:
     except (RedisError, OSError):
         return True
     return unread
+
+
+def _call(listeners: Iterable[Callable[[], None]]) -> None:
+    for listener in tuple(listeners):
+        listener()
 
 
 def _fail(calls: Sequence[_Call], error: Exception) -> None:

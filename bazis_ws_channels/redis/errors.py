@@ -1,9 +1,16 @@
-"""Redis's errors in plain English."""
+"""Explanations of Redis's errors."""
 
 from __future__ import annotations
 
+import errno
+import os
+
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -12,9 +19,12 @@ from redis.exceptions import (
 
 __all__ = ["explain"]
 
+#: What a node of a Cluster answers to who takes it for a single server.
+_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
+
 
 def explain(error: BaseException) -> str:
-    """Say what is wrong with Redis, for whoever reads the log: out of reach, or in the way."""
+    """Return what is wrong with Redis, and what to do, for readers of the log."""
     what = f"{type(error).__name__}: {error}"
     if isinstance(error, OutOfMemoryError):
         return f"Redis is out of memory (raise maxmemory): {what}"
@@ -24,8 +34,12 @@ def explain(error: BaseException) -> str:
         return f"Redis forbids a command or key (see the ACL in docs/deployment.md): {what}"
     if isinstance(error, AuthenticationError):
         return f"Redis refuses the user name or password: {what}"
-    if isinstance(error, ResponseError) and str(error).startswith(("MOVED", "CROSSSLOT", "ASK")):
+    if isinstance(error, MasterDownError):
+        return f"Redis is a replica that has lost its primary: {what}"
+    if isinstance(error, _CLUSTER):
         return f"Redis is a Cluster, and was addressed as a single server: {what}"
     if isinstance(error, ResponseError):
         return f"Redis refused a command: {what}"
+    if os.strerror(errno.EMFILE) in what or os.strerror(errno.ENFILE) in what:
+        return f"This process may open no more files (raise its limit, ulimit -n): {what}"
     return f"Redis is out of reach: {what}"

@@ -1,4 +1,4 @@
-"""Where Redis is: one entry of channels-redis's ``hosts``, as a value."""
+"""Redis hosts: entries of channels-redis's ``hosts``, as values."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from ..conf import conf
 
 __all__ = ["Host", "hosts_of", "presence_host", "shard_of"]
 
-#: A dead sentinel costs this long before the next is asked.
+#: Seconds to wait for a dead sentinel before the next is asked.
 _SENTINEL_SECONDS = 0.5
-#: More than any server takes: the number of connections is that of the threads that publish.
+#: No limit in practice: each thread that publishes has one connection.
 _NO_LIMIT = 2**31
 
 
 class Host:
     """One Redis server, or the primary that Sentinel names.
 
-    Hosts with the same options are equal, so that whoever talks to the same server shares a
-    connection. `repr` shows no password.
+    Hosts with the same options are equal, so that all callers share one connection to a server.
+    `repr` shows no password.
 
     Args:
         options: ``{"address": url}``, ``{"host": ..., "port": ...}`` or ``{"master_name": ...,
@@ -67,7 +67,7 @@ class Host:
 
     @property
     def connect_seconds(self) -> float:
-        """How long to wait for a connection, which may have to be found through sentinels."""
+        """How long to wait for a connection, including the search through sentinels."""
         sentinels = len(self.options.get("sentinels", ()))
         return self.timeout_seconds + 2 * sentinels * _SENTINEL_SECONDS
 
@@ -79,8 +79,8 @@ class Host:
     @property
     def blocking_pool(self) -> redis.ConnectionPool:
         """The pool of connections for sync code: safe for threads, greenlets and after a fork."""
-        # One for each process: after a fork in C nobody tells Python, and a fork in the middle of
-        # a call leaves a lock of the parent's pool held for ever.
+        # One pool for each process. Python isn't told of a fork in C, and a fork in the middle of
+        # a call would leave a lock of the parent's pool held for ever.
         return _blocking_pool(self, self.timeout_seconds, os.getpid())
 
     def connection_options(self, retry: Any, timeout: float | None) -> dict[str, Any]:
@@ -108,8 +108,8 @@ class Host:
 
 @lru_cache(maxsize=32)
 def _blocking_pool(host: Host, timeout_seconds: float, pid: int) -> redis.ConnectionPool:
-    # Half of the time for the TCP connection, half for each answer of the handshake; how long a
-    # reply may take is said with each read.
+    # Half of the time for the TCP connection, half for each answer of the handshake. The limit of
+    # a reply is given with each read.
     options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)
     options["socket_connect_timeout"] = timeout_seconds / 2
     options["max_connections"] = _NO_LIMIT
@@ -128,8 +128,8 @@ def hosts_of(entries: Sequence[Any] | None) -> list[Host]:
 
 
 def shard_of(name: str, hosts: Sequence[Host]) -> Host:
-    """Return the host of a Redis channel, the same that channels-redis chooses: the upper bits of
-    a checksum cut down to 12 bits.
+    """Return the host of a Redis channel, as channels-redis chooses it: by the upper bits of a
+    12-bit checksum.
     """
     if len(hosts) == 1:
         return hosts[0]
@@ -138,7 +138,7 @@ def shard_of(name: str, hosts: Sequence[Host]) -> Host:
 
 def presence_host() -> Host | None:
     """Return the Redis of the presence: ``BAZIS_WS_REDIS_URL``, else the default channel layer's
-    first host. None: presence is kept in the process.
+    first host. None if presence is kept in the process.
     """
     if conf.BAZIS_WS_REDIS_URL:
         return Host({"address": conf.BAZIS_WS_REDIS_URL})

@@ -5,110 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
+from .errors import explain
+from .subscriptions import Subscriptions, batches
 
-__all__ = ["Subscriber"]
+__all__ = ["Subscriber", "Subscriptions"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Seconds without a word from Redis before it is pinged, and then given up.
-_PING_SECONDS = 20.0
+#: Seconds without a word from Redis before it is pinged, and then for its answer.
+_PING_SECONDS = 15.0
+_PONG_SECONDS = 3.0
 #: Seconds to wait for a connection, and for a subscription to be confirmed.
 _TIMEOUT_SECONDS = 3.0
-#: Names in one SUBSCRIBE, so that a reconnect with 50,000 groups sends no giant command.
-_CHUNK = 1000
 #: Deliveries after which the event loop gets a turn, however much Redis has sent.
 _DELIVERIES_A_TURN = 500
-#: The commands for a channel and for a pattern.
-_SUBSCRIBE = ("SUBSCRIBE", "PSUBSCRIBE")
-_UNSUBSCRIBE = ("UNSUBSCRIBE", "PUNSUBSCRIBE")
-
-
-class Subscriptions:
-    """Which channels are wanted, asked for and confirmed. No I/O.
-
-    A name that ends in "*" is a pattern.
-    """
-
-    def __init__(self) -> None:
-        self._wanted: set[str] = set()
-        self._confirmed: set[str] = set()
-        self._unconfirmed: Counter[str] = Counter()
-        self._waiters: dict[str, asyncio.Future[None]] = {}
-
-    @property
-    def wanted(self) -> Collection[str]:
-        """All that is wanted."""
-        return self._wanted
-
-    @property
-    def are_confirmed(self) -> bool:
-        """Whether everything that is wanted is subscribed."""
-        return self._confirmed >= self._wanted
-
-    def is_confirmed(self, channel: str) -> bool:
-        """Tell whether what is published on a channel arrives."""
-        return channel in self._confirmed
-
-    def want(self, channel: str) -> tuple[asyncio.Future[None], bool]:
-        """Want a channel; return what is done when it is confirmed, and whether it is new."""
-        self._wanted.add(channel)
-        waiter = self._waiters.get(channel)
-        if waiter is not None:
-            return waiter, False
-        waiter = self._waiters[channel] = asyncio.get_running_loop().create_future()
-        return waiter, True
-
-    def unwant(self, channel: str) -> bool:
-        """Want a channel no longer; False if it was not wanted."""
-        if channel not in self._wanted:
-            return False
-        self._wanted.discard(channel)
-        self._confirmed.discard(channel)
-        waiter = self._waiters.pop(channel, None)
-        if waiter is not None:
-            waiter.cancel()
-        return True
-
-    def asked(self, channel: str) -> None:
-        """Note that a SUBSCRIBE was sent."""
-        self._unconfirmed[channel] += 1
-
-    def confirm(self, channel: str) -> None:
-        """Note that Redis confirmed a SUBSCRIBE."""
-        self._unconfirmed[channel] -= 1
-        if self._unconfirmed[channel] > 0:
-            return  # of an earlier SUBSCRIBE; an UNSUBSCRIBE and another are on their way
-        del self._unconfirmed[channel]
-        if channel in self._wanted:
-            self._confirmed.add(channel)
-            waiter = self._waiters.pop(channel, None)
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-
-    def lost(self) -> bool:
-        """Note that nothing is subscribed any more; True if something was."""
-        self._unconfirmed.clear()
-        had_some = bool(self._confirmed)
-        for channel in self._confirmed:
-            self._waiters.setdefault(channel, asyncio.get_running_loop().create_future())
-        self._confirmed.clear()
-        return had_some
-
-    def clear(self) -> None:
-        """Forget everything."""
-        for waiter in self._waiters.values():
-            waiter.cancel()
-        for known in (self._waiters, self._wanted, self._confirmed, self._unconfirmed):
-            known.clear()
 
 
 class Subscriber:
@@ -137,9 +54,13 @@ class Subscriber:
         self._subscriptions = Subscriptions()
         self._commands: list[tuple[str, str]] = []
         self._writes: set[asyncio.Future[None]] = set()
+        self._patterns: set[str] = set()
+        self._unanswered_patterns = 0
+        self._heard_at = 0.0
+        self._is_checking = False
         self._was_lost = False
         self._failures = 0
-        connection.demotion_listeners.add(self.reconnect)
+        self._last_error: Exception | None = None
 
     @property
     def is_confirmed(self) -> bool:
@@ -149,28 +70,52 @@ class Subscriber:
     # --- what the layer asks ----------------------------------------------------------------
 
     async def subscribe(self, channel: str) -> None:
-        """Subscribe to a channel, or to a pattern that ends in "*", and wait until Redis says so.
+        """Subscribe to a channel, and wait until Redis says so.
 
         Raises:
-            ChannelLayerUnavailable: it did not in time.
+            ChannelLayerUnavailable: it did not in time, or the channel was given up meanwhile.
         """
         if self._subscriptions.is_confirmed(channel):
             return
         waiter, is_new = self._subscriptions.want(channel)
         if is_new:
-            self._command(_SUBSCRIBE[channel.endswith("*")], channel)
-        if self._listener is None or self._listener.done():
-            self._listener = asyncio.create_task(self._listen_forever())
+            self._command("SUBSCRIBE", channel)
+        self._start()
+        asked_at, link = asyncio.get_running_loop().time(), self._link
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
+                done, _ = await asyncio.wait({waiter}, timeout=_TIMEOUT_SECONDS / 2)
+                is_silent = not done and self._heard_at < asked_at
+                if is_silent and link is not None and self._link is link:
+                    self.reconnect()  # a balancer has forgotten the link, it seems
                 await asyncio.shield(waiter)
         except TimeoutError:
-            raise ChannelLayerUnavailable("Redis did not confirm a subscription in time.") from None
+            why = f" {explain(self._last_error)}" if self._last_error else ""
+            message = f"Redis did not confirm a subscription in time.{why}"
+            raise ChannelLayerUnavailable(message) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if waiter.cancelled() and task is not None and not task.cancelling():
+                raise ChannelLayerUnavailable("The subscription was given up.") from None
+            raise
+
+    def subscribe_to_pattern(self, pattern: str) -> None:
+        """Subscribe to a pattern where Redis permits it. Waits for nothing."""
+        if pattern not in self._patterns:
+            self._patterns.add(pattern)
+            self._command("PSUBSCRIBE", pattern)
+            self._start()
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe soon; waits for nothing."""
         if self._subscriptions.unwant(channel):
-            self._command(_UNSUBSCRIBE[channel.endswith("*")], channel)
+            self._command("UNSUBSCRIBE", channel)
+
+    def _start(self) -> None:
+        if self._listener is None or self._listener.done():
+            self._connection.demotion_listeners.add(self.reconnect)
+            self._connection.failure_listeners.add(self.check)
+            self._listener = asyncio.create_task(self._listen_forever())
 
     def reconnect(self) -> None:
         """Subscribe anew over a new connection: the host's name may mean another server now."""
@@ -179,14 +124,30 @@ class Subscriber:
             self._disconnected()
             self._listener = asyncio.create_task(self._listen_forever())
 
+    def check(self) -> None:
+        """Ping now, and subscribe anew if nothing comes: the server may be gone."""
+        link = self._link
+        if link is not None and not self._is_checking:
+            self._is_checking = True
+            self._command("PING", "")
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PONG_SECONDS, self._checked, link, loop.time())
+
+    def _checked(self, link: Any, asked_at: float) -> None:
+        self._is_checking = False
+        if self._link is link and self._heard_at < asked_at:
+            self.reconnect()
+
     async def close(self) -> None:
         """Close the connection and forget all subscriptions."""
         self._connection.demotion_listeners.discard(self.reconnect)
+        self._connection.failure_listeners.discard(self.check)
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
             self._listener = None
         self._subscriptions.clear()
+        self._patterns.clear()
         self._was_lost = False
 
     # --- writing ----------------------------------------------------------------------------
@@ -204,15 +165,12 @@ class Subscriber:
         link = self._link
         if link is None:
             return
-        batches: list[list[str]] = []
         for verb, channel in commands:
-            if verb in _SUBSCRIBE:
+            if verb == "SUBSCRIBE":
                 self._subscriptions.asked(channel)
-            if batches and batches[-1][0] == verb and len(batches[-1]) <= _CHUNK:
-                batches[-1].append(channel)
-            else:
-                batches.append([verb, channel])
-        packed = link.pack_commands(batches)
+            elif verb == "PSUBSCRIBE":
+                self._unanswered_patterns += 1
+        packed = link.pack_commands(batches(commands))
         # A failure here ends the connection, which `_listen` notices.
         write = asyncio.ensure_future(link.send_packed_command(packed, check_health=False))
         self._writes.add(write)
@@ -230,9 +188,11 @@ class Subscriber:
             try:
                 await self._listen()
             except Exception as error:
+                self._last_error = error
                 if self._failures == 0:
                     expected = isinstance(error, RedisError | OSError)
-                    logger.error("No subscriptions at Redis: %s", error, exc_info=not expected)
+                    what = explain(error) if expected else error
+                    logger.error("No subscriptions at Redis: %s", what, exc_info=not expected)
             self._failures += 1
             self._disconnected()
             # Up to a second, so that Redis comes back to a fleet of processes bit by bit.
@@ -247,39 +207,60 @@ class Subscriber:
                 max(_TIMEOUT_SECONDS, self._connection.host.connect_seconds)
             ):
                 await link.connect()
-            self._link = link
+            self._link, self._last_error = link, None
             self._subscribe_to_all()
             await self._read_all(link)
-        finally:
+        except GeneratorExit:
+            raise  # the event loop was closed under it: nothing can be awaited any more
+        except BaseException:
             if self._link is link:
                 self._link = None
             await link.disconnect(nowait=True)
+            raise
 
     def _subscribe_to_all(self) -> None:
+        for pattern in self._patterns:  # before the others, so that a refusal is known for one
+            self._command("PSUBSCRIBE", pattern)
         for channel in self._subscriptions.wanted:
-            self._command(_SUBSCRIBE[channel.endswith("*")], channel)
+            self._command("SUBSCRIBE", channel)
         if not self._subscriptions.wanted:
             self._became_ready()
 
     async def _read_all(self, link: Any) -> None:
-        last_heard, budget = time.monotonic(), _DELIVERIES_A_TURN
+        loop, budget, is_pinged = asyncio.get_running_loop(), _DELIVERIES_A_TURN, False
         while True:
-            reply = await link.read_response(
-                timeout=_PING_SECONDS, disconnect_on_error=False, push_request=True
-            )
+            reply = await self._read(link, _PONG_SECONDS if is_pinged else _PING_SECONDS)
             if reply is not None:
-                last_heard = time.monotonic()
+                self._heard_at, is_pinged = loop.time(), False
                 budget -= await self._handle(reply)
                 if budget <= 0:
                     # What Redis sent at once is read without waiting: let others run.
                     budget = _DELIVERIES_A_TURN
                     await asyncio.sleep(0)
-            elif time.monotonic() - last_heard > 2 * _PING_SECONDS:
+            elif is_pinged:
                 raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
             else:
                 # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
+                is_pinged = True
                 async with asyncio.timeout(_TIMEOUT_SECONDS):
                     await link.send_command("PING", check_health=False)
+
+    async def _read(self, link: Any, limit_seconds: float) -> Any:
+        """Return what Redis says next; None if it says nothing for a while."""
+        try:
+            return await link.read_response(
+                timeout=limit_seconds, disconnect_on_error=False, push_request=True
+            )
+        except NoPermissionError as error:
+            if not self._unanswered_patterns:
+                raise
+            self._unanswered_patterns = 0
+            logger.warning(
+                "Redis permits no PSUBSCRIBE to this user, so messages that channels-redis's own"
+                " layer sends to a single channel don't arrive. All others do. (%s)",
+                error,
+            )
+            return [b"refused"]
 
     async def _handle(self, reply: list[Any]) -> int:
         """Act on what Redis said; return to how many it went."""
@@ -287,7 +268,9 @@ class Subscriber:
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
             return await self._deliver(reply[-2].decode(), reply[-1])
-        if kind in (b"subscribe", b"psubscribe"):
+        if kind == b"psubscribe":
+            self._unanswered_patterns -= 1
+        elif kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
             if self._was_lost and self.is_confirmed:
                 self._became_ready()
@@ -303,6 +286,7 @@ class Subscriber:
         """Note that nothing is subscribed any more."""
         self._link = None
         self._commands.clear()
+        self._unanswered_patterns = 0
         if self._subscriptions.lost() and not self._was_lost:
             self._was_lost = True
             self._on_lost()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-__all__ = ["on_server_stop"]
+from ..types import Send
+from .writer import Writer, server_send
+
+__all__ = ["make_writer", "on_server_stop"]
 
 
 def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:
@@ -17,3 +20,16 @@ def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:
         from .daphne import on_stop
 
         on_stop(callback)
+
+
+def make_writer(send: Send, on_overflow: Callable[[], None]) -> Writer:
+    """Return the writer for the server whose `send` this is; call it once the socket is
+    accepted.
+    """
+    if "daphne.ws_protocol" in sys.modules:
+        from .daphne import DaphneWriter, protocol_of
+
+        protocol = protocol_of(server_send(send))
+        if protocol is not None:
+            return DaphneWriter(send, on_overflow, protocol)
+    return Writer(send, on_overflow)

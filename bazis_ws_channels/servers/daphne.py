@@ -1,8 +1,8 @@
-"""What daphne and Twisted make us do.
+"""Code that daphne and Twisted need.
 
-daphne's `send` never waits, and its transport's buffer grows without end. So frames go to that
-transport, framed once for all recipients of a broadcast, and Twisted tells when it is full
-(`IPushProducer`).
+daphne's `send` never waits, and its transport's buffer grows without limit. So frames are written
+to that transport directly, framed once for all recipients of a broadcast, and Twisted reports when
+it is full (`IPushProducer`).
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ logger = logging.getLogger("bazis_ws_channels")
 
 #: Seconds that clean-up may hold up the end of the server.
 _STOP_SECONDS = 8.0
-#: What a plain TCP transport must have, so that a frame may go to the socket at once; the last is
-#: private. Without them frames go through the transport's `write`, which is slower.
+#: Attributes of a plain TCP transport that are needed to write a frame to the socket at once. The
+#: last is private. Without them frames go through the transport's `write`, which is slower.
 _NEEDED = ("connected", "writeSomeData", "dataBuffer", "offset", "_tempDataLen")
 
 
 class DaphneWriter(Writer):
-    """Frames for one client of daphne, written to its transport without a hop."""
+    """Writes frames for one client of daphne to its transport directly."""
 
     def __init__(self, send: Send, on_overflow: Callable[[], None], protocol: Any) -> None:
         super().__init__(send, on_overflow)
         self._protocol = protocol
         self._is_paused = False
         self._is_direct = _takes_frames_at_once(protocol.transport)
-        # Twisted's HTTP channel, done with this connection, is still registered.
+        # Twisted's HTTP channel is still registered, though it is done with this connection.
         protocol.transport.unregisterProducer()
         protocol.transport.registerProducer(self, True)
 
     def write(self, frame: str | bytes) -> None:
-        """Write a frame, or keep it while the transport is full."""
+        """Write a frame, or queue it while the transport is full."""
         if self._closed:
             return
         if self._is_paused:
@@ -55,9 +55,9 @@ class DaphneWriter(Writer):
             self._write(frame)
 
     async def close(self, code: int) -> None:
-        """Write the close frame behind what the transport holds.
+        """Write the close frame behind the transport's pending data.
 
-        What waits for a full transport is dropped: the client isn't reading, and autobahn cuts
+        Frames queued for a full transport are dropped: the client isn't reading, and autobahn cuts
         the connection a second after a close frame that isn't answered.
         """
         self._closed = True
@@ -71,25 +71,25 @@ class DaphneWriter(Writer):
         self._detach()
 
     def _write(self, frame: str | bytes) -> None:
-        """Write to the transport, not by autobahn's `sendPreparedMessage`: that formats a line of
-        debug log for each frame, logged or not, which costs more than the rest of a delivery.
+        """Write to the transport. autobahn's `sendPreparedMessage` would format a debug log line
+        for each frame, logged or not, which costs more than the rest of a delivery.
         """
         protocol, data = self._protocol, _framed(frame)
         if protocol.state != protocol.STATE_OPEN:
             return
         transport = protocol.transport
         if self._is_direct and _is_drained(transport):
-            # Give the socket what it takes at once, as asyncio does. Twisted would first ask the
-            # selector whether it may, then tell it that it is done: two system calls a frame.
+            # Write to the socket at once, as asyncio does. Twisted would register with the selector
+            # first and unregister afterwards: two more system calls for each frame.
             written = transport.writeSomeData(data)
             if written == len(data):
                 return
-            if isinstance(written, int):  # else it is the error, which `write` meets too
+            if isinstance(written, int):  # otherwise an error, which `write` meets too
                 data = data[written:]
         transport.write(data)
 
     def _detach(self) -> None:
-        """Stop hearing of the transport: with a paused producer it would never close."""
+        """Unregister from the transport: with a paused producer it would never close."""
         transport = self._protocol.transport
         if transport is not None:
             transport.unregisterProducer()
@@ -97,11 +97,11 @@ class DaphneWriter(Writer):
     # --- IPushProducer ----------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """Twisted: the transport holds over 64 KiB."""
+        """Called by Twisted when the transport holds over 64 KiB."""
         self._is_paused = True
 
     def resumeProducing(self) -> None:
-        """Twisted: the transport is empty."""
+        """Called by Twisted when the transport is empty."""
         self._is_paused = False
         if getattr(self._protocol.transport, "disconnecting", False):
             return self._detach()
@@ -111,14 +111,14 @@ class DaphneWriter(Writer):
             self._write(frame)
 
     def stopProducing(self) -> None:
-        """Twisted: the connection is gone."""
+        """Called by Twisted when the connection is gone."""
         self._closed = True
         self._pending.clear()
 
 
 def protocol_of(send: Any) -> Any | None:
-    """Return daphne's WebSocket protocol if `send` is daphne's own, not wrapped by strangers, and
-    the connection is there.
+    """Return daphne's WebSocket protocol, if `send` is daphne's own and the connection is open;
+    None if some middleware wraps it.
     """
     if not isinstance(send, partial) or not send.args:
         return None
@@ -132,7 +132,7 @@ def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
     """Await `callback` before Twisted's reactor ends, if it runs this event loop.
 
     daphne cancels its applications on SIGTERM, unless a WebSocket handshake happened within the
-    last second: then a KeyError skips all of that. Twisted's own trigger always comes.
+    last second: then a KeyError skips it. Twisted's own trigger always runs.
     """
     from twisted.internet import reactor
 
@@ -152,14 +152,14 @@ def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
 
 
 def _takes_frames_at_once(transport: Any) -> bool:
-    """Tell whether frames may go to the socket at once."""
+    """Tell whether frames may be written to the socket at once."""
     kind = type(transport)
     if kind not in _direct:
         _direct[kind] = isinstance(transport, TCPConnection) and _has_needed(transport)
     return _direct[kind]
 
 
-#: The answer for each class of transport, found at its first connection.
+#: Whether it may, for each class of transport; found at its first connection.
 _direct: dict[type[Any], bool] = {}
 
 
@@ -175,7 +175,7 @@ def _has_needed(transport: Any) -> bool:
 
 
 def _is_drained(transport: Any) -> bool:
-    """Tell whether nothing waits in Twisted's buffers, so that a frame may pass them by."""
+    """Tell whether Twisted's buffers are empty, so that a frame may bypass them."""
     return (
         transport.connected
         and not transport._tempDataLen
@@ -184,7 +184,7 @@ def _is_drained(transport: Any) -> bool:
 
 
 def _framed(frame: str | bytes) -> bytes:
-    """Frame a message (RFC 6455, section 5.2), once for the many who get the same."""
+    """Frame a message (RFC 6455, section 5.2), once for all recipients of the same text."""
     return _framed_small(frame) if len(frame) <= 16384 else _frame(frame)
 
 

@@ -1,4 +1,4 @@
-"""What uvicorn makes us do."""
+"""Code that uvicorn needs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["abort"]
 
 
 def abort(send: Any) -> None:
-    """Cut the connection whose `send` this is: a method of uvicorn's protocol, which waits until
-    the client reads, even for a close.
+    """Cut a connection by its `send`, a method of uvicorn's protocol. uvicorn itself would wait
+    until the client reads, even to close.
     """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:

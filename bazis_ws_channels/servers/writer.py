@@ -17,10 +17,10 @@ from channels.sessions import InstanceSessionWrapper
 from ..conf import conf
 from ..types import Send
 
-__all__ = ["Writer", "make_writer", "server_send"]
+__all__ = ["Writer", "server_send"]
 
 #: Seconds that a client has to take what is pending, and then the close frame.
-CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 
 
 class Writer:
@@ -56,10 +56,10 @@ class Writer:
         self._closed = True
         if self._task is not None:
             self._wake_up()
-            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
             self._task.cancel()
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._send({"type": "websocket.close", "code": code})
         except TimeoutError:
             self._abort()
@@ -111,19 +111,6 @@ class Writer:
                 return
             self._wakeup = loop.create_future()
             await self._wakeup
-
-
-def make_writer(send: Send, on_overflow: Callable[[], None]) -> Writer:
-    """Return the writer for the server whose `send` this is; call it once the socket is
-    accepted.
-    """
-    if "daphne.ws_protocol" in sys.modules:
-        from .daphne import DaphneWriter, protocol_of
-
-        protocol = protocol_of(server_send(send))
-        if protocol is not None:
-            return DaphneWriter(send, on_overflow, protocol)
-    return Writer(send, on_overflow)
 
 
 def server_send(send: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The package's consumer, which also hands over what was saved while the user was away."""
+"""The package's consumer. It also delivers messages that were saved while the user was away."""
 
 import logging
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 class ChatConsumer(UserWsConsumer):
     """Deliver saved messages at every beginning of a session.
 
-    Not the `user_online` signal: it tells of a change, and who comes back within the grace (a
-    reload) has never been offline to it, but may have missed a message all the same.
+    The signal `user_online` would not do: a user who comes back within the grace (a reload) never
+    went offline, but may have missed a message all the same.
     """
 
     async def session_started(self) -> None:

@@ -1,8 +1,9 @@
-"""Get every chat message to its recipient: now, or when the recipient comes back.
+"""Deliver every chat message: now, or when the recipient comes back.
 
-A message is written before it is published, so nothing is lost. Whoever publishes it *claims* it
-first, so nothing comes twice. What reached nobody is released again; a session that opened in
-between found it claimed and passed it by, so the one who releases looks once more.
+A message is written before it is published, so nothing is lost. A process *claims* a message
+before it publishes it, so nothing is delivered twice. A message that reached nobody is released
+again. A session that opened meanwhile found it claimed and skipped it, so the process that
+releases it checks once more whether the recipient is online.
 """
 
 import logging
@@ -18,23 +19,23 @@ __all__ = ["deliver_waiting", "send"]
 
 log = logging.getLogger(__name__)
 
-#: How often one message is tried while its recipient comes and goes.
+#: Attempts for one message while its recipient comes and goes.
 ATTEMPTS = 3
 
 
 def send(sender: Any, recipient: Any, text: str) -> bool:
-    """Keep a message and deliver it if possible; False: it waits for the next sign-in."""
+    """Save a message and deliver it if possible. Return False if it waits for the next sign-in."""
     message = ChatMessage.objects.create(
         sender=sender, recipient=recipient, text=text, claimed_at=timezone.now()
     )
     if not deliver_waiting(recipient):
-        _release(message)  # in the order in which they were written
+        _release(message)  # earlier messages must be delivered first
         return False
     return _deliver(message)
 
 
 def deliver_waiting(user: Any) -> bool:
-    """Deliver what was saved for `user`; False: nobody is there to take it."""
+    """Deliver messages saved for `user`. Return False if the user has no connection."""
     waiting = ChatMessage.objects.waiting_for(user).select_related("sender", "recipient")
     for message in waiting:
         if ChatMessage.objects.claim(user, message.pk) and not _deliver(message):

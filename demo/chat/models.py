@@ -1,4 +1,4 @@
-"""Chat messages, kept until somebody has them."""
+"""Chat messages, kept until they are delivered."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,19 +10,19 @@ from django.utils import timezone
 
 __all__ = ["ChatMessage"]
 
-#: A claim of a process that died before it published counts no more after this.
+#: Time after which a claim expires: its process died before publishing.
 CLAIM_LIFETIME = timedelta(seconds=30)
 
 
 class ChatMessageQuerySet(models.QuerySet["ChatMessage"]):
     def waiting_for(self, user: Any) -> "ChatMessageQuerySet":
-        """What `user` should still get, oldest first, and nobody is delivering now."""
+        """Return messages for `user` that are undelivered and unclaimed, oldest first."""
         stale = timezone.now() - CLAIM_LIFETIME
         free = Q(claimed_at=None) | Q(claimed_at__lt=stale)
         return self.filter(free, recipient=user, delivered_at=None).order_by("pk")
 
     def claim(self, user: Any, pk: int) -> bool:
-        """Take one message for delivery; of several who try at once, one gets it."""
+        """Claim a message for delivery. If several processes try at once, one succeeds."""
         return bool(self.waiting_for(user).filter(pk=pk).update(claimed_at=timezone.now()))
 
 
@@ -51,7 +51,7 @@ class ChatMessage(models.Model):
         return f"{self.sender_id} to {self.recipient_id} at {self.sent_at:%Y-%m-%d %H:%M:%S}"
 
     def as_event(self) -> dict[str, Any]:
-        """What the recipient's sockets get."""
+        """Return the message as the recipient's sockets get it."""
         return {
             "type": "chat_message",
             "sender": {"id": self.sender_id, "username": self.sender.get_username()},

@@ -1,4 +1,4 @@
-"""What chat and announcements take; texts are any Unicode that JSON and databases hold."""
+"""Input of chat and announcements. Texts are any Unicode that JSON and databases can hold."""
 
 from rest_framework import serializers
 

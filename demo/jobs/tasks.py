@@ -1,4 +1,4 @@
-"""A long task that tells its user how it goes."""
+"""A long task that reports its progress to its user."""
 
 import logging
 import time
@@ -46,7 +46,7 @@ def work(fail: bool) -> None:
 
 
 def tell(user: Any, message: dict[str, Any]) -> None:
-    """Publish; a task's work must not be lost because nobody can be told of it."""
+    """Publish progress. If that fails, the task's work goes on."""
     try:
         user.ws_publish(message)
     except PublishError as error:

@@ -20,7 +20,7 @@ class TaskSerializer(serializers.Serializer):
 
 
 class TaskView(APIView):
-    """Hand a task to the workers; what it does is told over the socket."""
+    """Hand a task to the workers. It reports over the socket."""
 
     def post(self, request: Request) -> Response:
         serializer = TaskSerializer(data=request.data)

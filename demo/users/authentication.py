@@ -30,8 +30,8 @@ class BearerAuthentication(BaseAuthentication):
         try:
             return user_from_token(token)
         except PresenceUnavailable:
-            # Redis is away, so nobody can say whether the token was revoked. The chat goes on:
-            # a token lives for minutes. A bank would answer 503 here.
+            # Redis is away, so revocations can't be checked. The chat goes on, because a token
+            # lives for minutes. A bank would answer 503 here.
             log.warning("presence store out of reach: revocation not checked")
             return authenticate(token).user
 

@@ -11,5 +11,5 @@ __all__ = ["User"]
 
 class User(UserWsMixin, AbstractUser):
     def ws_can_watch(self, user_ids) -> Literal[True]:
-        """Everybody sees who is online; the package's own answer is that nobody does."""
+        """Let everybody see who is online. The package's default is nobody."""
         return True

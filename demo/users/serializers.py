@@ -1,4 +1,4 @@
-"""What the API says of users, and takes from them."""
+"""Users and sign-ins in the API."""
 
 from django.contrib.auth import get_user_model
 from rest_framework import serializers

@@ -54,9 +54,9 @@ class RenewView(APIView):
 
 
 class MeView(APIView):
-    """Who the token's user is, for the page, and where the user's messages are now.
+    """The token's user, for the page, with the position of the user's messages now.
 
-    The page loads all other state after this: what is published in between is replayed to it.
+    The page loads all other state after this: messages published in between are replayed to it.
     """
 
     def get(self, request: Request) -> Response:

@@ -7,14 +7,16 @@ processes is killed (-9) every 15 s besides. Printed: what of the messages arriv
 
 import argparse
 import asyncio
+import atexit
 import contextlib
 import itertools
 import json
+import os
 import statistics
 import sys
 import time
 
-import tests.environment  # noqa: F401 - before the settings: it starts a Redis
+import tests.environment  # noqa: F401 - before the settings: a place for the database
 
 
 def arguments():
@@ -31,11 +33,15 @@ def arguments():
 
 
 def prepare(count):
-    """Make a database and its users; return them."""
-    import os
-
+    """Start a Redis, unless ``REDIS_URL`` names one; make a database and its users; return them."""
     import django
 
+    from tests.kit import Redis
+
+    if "REDIS_URL" not in os.environ:
+        redis = Redis()
+        atexit.register(redis.close)
+        os.environ["REDIS_URL"] = redis.url
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
     from django.contrib.auth import get_user_model

@@ -34,7 +34,7 @@ def percentile(values, share: float) -> float:
 
 @dataclasses.dataclass
 class Run:
-    """What every measurement needs."""
+    """The environment of every measurement."""
 
     redis_url: str
     folder: Path

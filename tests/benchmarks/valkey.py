@@ -38,7 +38,7 @@ def connections_received(connection: redis.Redis) -> int:
 
 @dataclasses.dataclass
 class Commands:
-    """What MONITOR saw: commands sent by clients, and those that scripts called inside."""
+    """Commands that MONITOR saw: those of clients, and those called by scripts."""
 
     sent: dict[str, int] = dataclasses.field(default_factory=dict)
     inside: dict[str, int] = dataclasses.field(default_factory=dict)

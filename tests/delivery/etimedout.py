@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 
+from redis.exceptions import RedisError
 
-def subscriber(shard):
-    """Return redis-py's connection that holds the subscriptions."""
-    pubsub = shard._pubsub
-    return shard._connection if pubsub is None else pubsub.connection
+
+def transports():
+    """Return the transports of all connections that the running event loop has."""
+    return list(asyncio.get_running_loop()._transports.values())
 
 
 class Watchdog(threading.Thread):
@@ -41,9 +42,9 @@ async def main(module, url):
     watchdog = Watchdog()
     watchdog.start()
     await probe(layer, channel, watchdog)
-    transport = subscriber(layer._shards[0])._writer.transport
-    # What asyncio does when `recv` raises, as it does when TCP gives up on a peer.
-    transport._fatal_error(OSError(errno.ETIMEDOUT, "Connection timed out"))
+    for transport in transports():
+        # What asyncio does when `recv` raises, as it does when TCP gives up on a peer.
+        transport._fatal_error(OSError(errno.ETIMEDOUT, "Connection timed out"))
     await probe(layer, channel, watchdog)
     os.write(1, b"alive\n")
     await layer.flush()
@@ -54,7 +55,7 @@ async def probe(layer, channel, watchdog):
     receiving = asyncio.ensure_future(layer.receive(channel))
     while not receiving.done():
         watchdog.fed_at = time.process_time()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RedisError):
             await layer.group_send("g", {"type": "x"})
         await asyncio.wait({receiving}, timeout=0.02)
 

@@ -1,4 +1,4 @@
-"""What a project's own consumer can do, and what it can't do to others."""
+"""A project's own consumer: its features, and its errors, which don't affect others."""
 
 import asyncio
 
@@ -96,7 +96,7 @@ async def test_an_event_without_a_type_ends_its_own_connections(server, connect,
 
 
 async def test_a_poison_message_ends_nobody(connect, alice):
-    """What can't be decoded is dropped, before any consumer sees it."""
+    """Messages that can't be decoded are dropped before any consumer sees them."""
     async with connect(alice) as client:
         await client.subscribed()
         await event(alice, "order.shipped", number={1: 2})

@@ -424,12 +424,12 @@ async def test_redis_down_is_a_publish_error_at_once(alice, valkey, settings):
     await asyncio.to_thread(valkey.stop)
     with pytest.raises(
         PublishError,
-        match="Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
+        match=r"Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
     ):
         await in_thread(alice.ws_publish, 1)
     with pytest.raises(
         PublishError,
-        match="Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
+        match=r"Redis (is out of reach: ConnectionError|was out of reach less than a second ago)",
     ):
         await publishing.abroadcast(1)
     assert issubclass(PublishError, WsError)
@@ -445,7 +445,7 @@ async def test_a_hanging_redis_is_a_publish_error_within_the_time_limit(alice, v
     valkey.pause()
     for call in (lambda: in_thread(alice.ws_publish, 1), lambda: alice.ws_apublish(1)):
         started_at = time.monotonic()
-        with pytest.raises(PublishError, match="BAZIS_WS_PUBLISH_TIMEOUT|not tried again yet"):
+        with pytest.raises(PublishError, match=r"BAZIS_WS_PUBLISH_TIMEOUT|not tried again yet"):
             await call()
         assert time.monotonic() - started_at < 1.5
 

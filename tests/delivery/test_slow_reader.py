@@ -58,7 +58,7 @@ async def test_a_client_that_reads_nothing_is_cut_off(daphne, alice, bob, server
 
 
 async def test_a_client_that_reads_slowly_but_reads_gets_everything(daphne, alice):
-    """What fits into the buffer is kept for it, in order."""
+    """Frames that fit into the buffer are kept for it, in order."""
     server = await sync_to_async(daphne)(BAZIS_WS_SEND_BUFFER_BYTES=20 * MEGABYTE)
     slow = await asyncio.to_thread(connect, f"{server.ws}?token={alice.ws_token()}")
     blob = "x" * 100_000

@@ -45,7 +45,7 @@ def connections_received(valkey):
 
 
 def test_a_hundred_calls_need_no_new_connection(valkey, settings):
-    """Where `async_to_sync`, as the Channels tutorial has it, makes one for each."""
+    """`async_to_sync`, as in the Channels tutorial, makes one for each."""
     settings.CHANNEL_LAYERS = valkey.channel_layers
     publishing.broadcast(0)
     before = connections_received(valkey)

@@ -64,7 +64,7 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory):
-    """What ``manage.py demo`` would start, but piece by piece."""
+    """The processes that ``manage.py demo`` would start, one by one."""
     pieces = Deployment(tmp_path_factory.mktemp("deployment"))
     try:
         pieces.prepare()

@@ -139,7 +139,7 @@ class TestChat:
             assert carol.settle() == []
 
     def test_waits_through_the_grace_of_presence(self, demo, tokens, ids):
-        """Who comes back so soon that nobody was told of the absence still gets it."""
+        """A user who comes back before the absence was told still gets it."""
         with Socket(demo, tokens["carol"]):
             pass
         self.until_offline(demo, tokens, ids["carol"])

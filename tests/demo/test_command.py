@@ -147,7 +147,7 @@ def test_a_host_that_is_not_ours_is_refused(directory):
 
 
 def test_a_redis_that_does_not_answer_is_told(directory):
-    """Where REDIS_URL names one, none of our own takes its place."""
+    """With REDIS_URL set, no embedded server is started instead."""
     assert "REDIS_URL" in run(directory, REDIS_URL="redis://127.0.0.1:1/0")
 
 

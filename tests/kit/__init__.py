@@ -6,11 +6,12 @@ Nothing in here imports Django: `tests.environment` uses it before there are set
 | --- | --- |
 | a server process that listens on port 0 and is asked for its port | `servers`, `processes` |
 | a Redis of a test's own, to be stopped, killed, restarted, paused | `redis` |
+| Redis Sentinel: two servers and three sentinels | `sentinel` |
 | a TCP proxy: cut, reset, go silent, hold in either direction | `proxy` |
 | a WebSocket client that reads JSON, async or sync | `clients` |
 | a bare socket for frames that no client library would send | `raw` |
 | a management command, a page over HTTP | `commands` |
-| wait for a condition | `waiting` |
+| wait for a condition; move an event loop's clock | `waiting` |
 """
 
 from tests.kit.clients import Client, SyncClient
@@ -19,8 +20,9 @@ from tests.kit.processes import ROOT, Server
 from tests.kit.proxy import DOWN, UP, Proxy
 from tests.kit.raw import RawSocket
 from tests.kit.redis import Redis, channel_layers
+from tests.kit.sentinel import Sentinels
 from tests.kit.servers import CeleryWorker, Daphne, Gunicorn, Uvicorn
-from tests.kit.waiting import PATIENCE_SECONDS, until, wait_until
+from tests.kit.waiting import PATIENCE_SECONDS, move_clock, until, wait_until
 
 __all__ = [
     "DOWN",
@@ -34,12 +36,14 @@ __all__ = [
     "Proxy",
     "RawSocket",
     "Redis",
+    "Sentinels",
     "Server",
     "SyncClient",
     "Uvicorn",
     "channel_layers",
     "fetch",
     "manage",
+    "move_clock",
     "until",
     "wait_until",
 ]

@@ -126,7 +126,7 @@ class Server:
 
     @property
     def log(self):
-        """What the process has printed."""
+        """The output of the process."""
         return "".join(self._lines)
 
     @property

@@ -13,14 +13,16 @@ POLL_SECONDS = 0.02
 
 async def until(condition, seconds=PATIENCE_SECONDS):
     """Wait until `condition()`, which may be a coroutine function, holds; return its result."""
-    async with asyncio.timeout(seconds):
-        while True:
-            result = condition()
-            if asyncio.iscoroutine(result):
-                result = await result
-            if result:
-                return result
-            await asyncio.sleep(POLL_SECONDS)
+    end = time.monotonic() + seconds  # not the loop's clock, which a test may move
+    while True:
+        result = condition()
+        if asyncio.iscoroutine(result):
+            result = await asyncio.wait_for(result, seconds)
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds} s: {condition}")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def wait_until(condition, seconds=PATIENCE_SECONDS):
@@ -30,3 +32,10 @@ def wait_until(condition, seconds=PATIENCE_SECONDS):
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"
         never.wait(POLL_SECONDS)
     return result
+
+
+def move_clock(seconds):
+    """Let the running event loop's clock jump: its timers are due, and nobody has slept."""
+    loop = asyncio.get_running_loop()
+    moved = loop.time() - time.monotonic() + seconds
+    loop.time = lambda: time.monotonic() + moved

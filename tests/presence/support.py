@@ -1,4 +1,4 @@
-"""What the presence tests share: quick settings, the edges told, what Redis holds."""
+"""Tools of the presence tests: quick settings, the edges told, the content of Redis."""
 
 from asgiref.sync import sync_to_async
 
@@ -36,7 +36,8 @@ def times_logged(servers, text):
 
 def keys(redis):
     """Return the keys that presence holds, but for those that last."""
-    return set(redis.keys("*")) - LASTING
+    streams = set(redis.keys("user_ws.{*}.*"))  # of messages, which outlive sessions
+    return set(redis.keys("*")) - LASTING - streams
 
 
 def sha_of(question):

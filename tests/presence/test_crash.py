@@ -82,7 +82,7 @@ async def test_kill_with_the_default_lease(start, alice, bob, redis):
 
 
 async def test_what_a_crash_left_is_swept_by_the_next_process(start, pair, alice, bob, redis):
-    """Where no process was there to see it, the next one tells and cleans up."""
+    """If no process was there to see it, the next one tells and cleans up."""
     doomed = await start()
     async with AsyncExitStack() as stack:
         await open_all(stack, [(doomed, alice)])
@@ -98,7 +98,7 @@ async def test_what_a_crash_left_is_swept_by_the_next_process(start, pair, alice
 
 
 async def test_kill_within_the_grace(start, pair, alice, bob, redis):
-    """Who left just before the process died is told offline by another, once."""
+    """A user who left just before the process died is told offline by another, once."""
     doomed = await start(BAZIS_WS_OFFLINE_GRACE_SECONDS=1)
     async with Client(pair[0].ws, bob.ws_token()) as client:
         await client.subscribed()
@@ -215,7 +215,7 @@ async def test_an_event_loop_that_stalls(pair, alice, bob, redis):
 
 
 async def test_a_lonely_event_loop_that_stalls(pair, alice, redis):
-    """Where nobody else took its users for gone, nothing is told, and they are online again."""
+    """If no peer buried its users, nothing is told, and they are online again."""
     async with Client(project(pair[0]), alice.ws_token()) as client:
         await client.subscribed()
         await until(lambda: told(redis) == [f"online:{alice.pk}"])

@@ -109,7 +109,7 @@ def test_the_admin_filter(users, staff, value, expected):
 
 
 def test_an_admin_that_orders_its_columns(users, staff):
-    """What it names itself isn't added again."""
+    """Columns that it names itself aren't added again."""
     text = staff.get("/ordered/project/user/").content.decode()
     assert text.count('class="field-ws_online"') == 7
     request = staff.get("/ordered/project/user/").wsgi_request

@@ -240,7 +240,7 @@ def test_without_redis_a_project_may_choose_an_error(no_redis, settings, alice):
     """Every call raises then, also those that don't ask because one has just failed."""
     settings.BAZIS_WS_PRESENCE_ON_ERROR = "raise"
     for _ in range(3):
-        with pytest.raises(PresenceUnavailable, match="(?i)out of reach"):
+        with pytest.raises(PresenceUnavailable, match=r"(?i)out of reach"):
             _ = alice.is_online
     with pytest.raises(PresenceUnavailable):
         presence.online_users()

@@ -138,7 +138,7 @@ def test_an_unsaved_user_is_offline(users):
 
 
 def test_the_fields_cannot_be_written(users):
-    """What a client sends for them is ignored."""
+    """Values that a client sends for them are ignored."""
     serializer = UserSerializer(users[1], data={"username": "other", "is_online": True})
     assert serializer.is_valid()
     assert set(serializer.validated_data) == {"username"}

@@ -21,7 +21,7 @@ async def test_sigterm(start, make_users, redis):
         assert {await client.closed() for client in clients} == {4503}
         await sync_to_async(server.wait)()
         assert not await is_online(users[0])
-        assert keys(redis) <= {"user_ws.leaving"}
+        assert keys(redis) <= {"user_ws.leaving", "user_ws.edges"}
         assert server.tracebacks == 0
     assert len(told(redis)) <= len(users)
 
@@ -39,7 +39,7 @@ async def test_sigterm_right_after_a_handshake(start, alice, bob, redis):
             assert codes == [4503] * 3
         await sync_to_async(server.wait)()
         assert "Killed" not in server.log, "daphne cleaned up by itself: this proved nothing"
-        assert keys(redis) <= {"user_ws.leaving"}
+        assert keys(redis) <= {"user_ws.leaving", "user_ws.edges"}
 
 
 async def test_a_peer_tells_after_the_grace(pair, start, alice, bob, redis):

@@ -259,14 +259,14 @@ async def test_disconnecting_what_is_unknown_changes_nothing(world):
 
 
 async def test_a_forgotten_departure_is_told(world):
-    """Where the store lost its memory, a user who left meanwhile still gets an edge."""
+    """A user who left while the store lost its memory still gets an edge."""
     await world.process("p2")
     assert await world.disconnect("p2", "a", "1", grace=0, lost="p1") == 1
     assert await world.sweep("p2") == ["1"]
 
 
 async def test_a_forgotten_departure_of_somebody_present_is_not_told(world):
-    """Who has another connection has not left."""
+    """A user with another connection has not left."""
     await world.process("p2")
     await world.connect("p2", "b", "1")
     assert await world.disconnect("p2", "a", "1", grace=0, lost="p1") == 0
@@ -357,7 +357,7 @@ async def test_restore_after_the_store_forgot_makes_no_edges(world):
 
 
 async def test_restore_after_a_burial_tells_online(world):
-    """Who was told offline is told online again, unless another process has them."""
+    """Users told offline are told online again, unless another process has them."""
     await world.process("p1", "p2")
     await world.connect("p1", "a", "1")
     await world.connect("p1", "b", "2")
@@ -396,7 +396,7 @@ async def test_last_seen_is_kept_for_a_while(world):
 
 
 async def test_edges_carry_when_the_user_was_last_there(world):
-    """What is told with an offline edge is what reading answers."""
+    """An offline edge has the same `last_seen` as reading returns."""
     await world.process("p1", "p2")
     await world.connect("p1", "a", "1")
     await world.connect("p2", "b", "2")
@@ -536,6 +536,67 @@ async def test_one_token_can_be_revoked(world):
     assert await world.is_void("1", 5, "t1")
 
 
+@pytest.fixture
+def others():
+    """The store of another OS process, which knows of nobody yet."""
+    return World(RedisStore(Host({"address": os.environ["REDIS_URL"]})))
+
+
+@pytest.fixture
+def own():
+    """A store in Redis."""
+    return World(RedisStore(Host({"address": os.environ["REDIS_URL"]})))
+
+
+async def test_who_does_not_know_a_process_hears_of_it(own, others):
+    """In the same question, whatever it is."""
+    await own.process("p1")
+    await own.connect("p1", "a", "1")
+    assert await others.counts("1") == [1]
+    await own.process("p2")
+    await own.connect("p2", "b", "1")
+    assert others.store.ask(base.Counts(["1"])) == [2]
+    assert await others.connect("p1", "c", "2") == ("ok", True)  # in its name: it is alive
+    assert (await others.census("p2")).has_peers
+
+
+async def test_who_knows_a_process_that_is_gone_counts_it_not(own, others):
+    """Released, or buried: its name in the question does no harm."""
+    await own.process("p1", "p2", "p3")
+    await own.connect("p1", "a", "1")
+    assert await others.counts("1") == [1]
+    await own.die("p1")
+    assert await others.counts("1") == [0]
+    assert await others.ask(base.OnlineCount()) is None
+    await own.sweep("p2")
+    await own.ask(base.Release("p3"))
+    assert await others.counts("1") == [0]
+    assert await others.ask(base.OnlineCount()) == 0
+    assert await others.connect("p1", "b", "1") == ("lost", False)
+    assert others.store._processes == ["p1", "p2", "p3"]
+
+
+async def test_a_process_called_stale_and_a_user_too(own, others):
+    """Names are data: no reply is taken for another because of them."""
+    await own.process("stale")
+    assert await others.connect("stale", "a", "stale") == ("ok", True)
+    await others.connect("stale", "b", "2")
+    await others.process("p2")
+    await own.die("stale")
+    assert await others.sweep("p2") == ["2", "stale"]
+    assert await others.restore("p2", "stale", "a", "stale") == ["stale"]
+    assert await own.ask(base.OnlineKeys()) == (True, ["stale"])
+
+
+async def test_hundreds_of_processes(own, others):
+    """No limit of Lua's is met."""
+    names = [f"p{n}" for n in range(300)]
+    await own.process(*names)
+    await own.connect("p299", "a", "1")
+    assert await others.counts("1") == [1]
+    assert await others.ask(base.OnlineCount()) == 1
+
+
 class Clock:
     """A clock that stands until it is moved."""
 
@@ -597,7 +658,7 @@ async def test_the_memory_store_forgets_revocations(moved, clock):
 
 
 async def test_the_memory_store_keeps_last_seen_for_a_while(moved, clock):
-    """What is older than the time to keep it is gone with the next departure."""
+    """Times older than the limit are removed at the next departure."""
     await moved.ask(base.Register("p1", 10**9))
     await moved.connect("p1", "a", "1")
     await moved.disconnect("p1", "a", "1")

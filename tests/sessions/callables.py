@@ -1,4 +1,4 @@
-"""What settings name by a dotted path."""
+"""Callables that settings name by a dotted path."""
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.auth import get_user_model

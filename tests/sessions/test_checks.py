@@ -133,7 +133,7 @@ def test_wrong_type(settings, name, value):
     ],
 )
 def test_right_type(settings, name, value):
-    """What the table of settings allows is no error."""
+    """Values that the settings table allows are no error."""
     setattr(settings, name, value)
     assert found() == {}
 
@@ -230,7 +230,7 @@ def test_weak_fallback(settings):
 
 
 def test_weak_secret_does_not_matter_with_public_keys(settings):
-    """Where tokens are signed by RSA, the SECRET_KEY doesn't sign them."""
+    """With RSA tokens a weak SECRET_KEY doesn't matter: it doesn't sign them."""
     settings.SECRET_KEY = "short"
     settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = "RS256", rsa_pair()[1]
     assert found() == {}

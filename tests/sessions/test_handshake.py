@@ -104,7 +104,7 @@ async def test_two_tokens_in_the_query_are_refused(server, alice, bob):
 
 
 async def test_django_session(server, alice):
-    """Where no token was sent, the session of an outer `AuthMiddlewareStack` counts."""
+    """If no token was sent, the session of an outer `AuthMiddlewareStack` counts."""
     async with Client(server.ws, additional_headers=await session_cookie(alice)) as client:
         message = await client.subscribed()
         assert message["user"] == alice.pk

@@ -165,7 +165,7 @@ class Run:
 
     @property
     def online(self):
-        """Who has a session, by the model."""
+        """Users with a session, by the model."""
         return {tab.expected for tab in self.tabs.values()} - {None}
 
     async def finish(self):
@@ -181,7 +181,7 @@ class Run:
             assert tab.marks == [tab.expected] * (tab.expected is not None)
 
     async def presence_is_right(self):
-        """Who is online, and by how many tabs: a tab that was closed counts for a moment more."""
+        """Users online, with their number of tabs; a closed tab counts for a moment more."""
         live = [tab for tab in self.tabs.values() if tab.expected is not None]
         return await presence.aonline(self.users) == self.online and await presence.acount(
             self.users

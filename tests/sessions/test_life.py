@@ -168,7 +168,7 @@ async def test_a_session_does_not_end_early(first, alice):
 
 
 async def test_expiry_then_timeout(servers, alice):
-    """Who brings no new token after the end is closed with 4401."""
+    """A client that brings no new token after the end is closed with 4401."""
     server = servers(BAZIS_WS_AUTH_TIMEOUT=0.5)
     async with Client(server.ws, alice.ws_token(lifetime=SHORT)) as client:
         await client.subscribed()
@@ -387,7 +387,7 @@ async def test_other_changes_end_nothing(first, alice, change):
 
 
 async def test_a_rollback_ends_nothing(first, alice):
-    """What is rolled back has ended no session."""
+    """A change that is rolled back ends no session."""
 
     def roll_back():
         with contextlib.suppress(ZeroDivisionError), transaction.atomic():

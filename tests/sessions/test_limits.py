@@ -178,7 +178,7 @@ async def test_a_burst_over_the_limit(narrow, alice):
 
 
 async def test_a_flood(narrow, alice, bob):
-    """Who never stops is closed with 4429; another's session is untouched."""
+    """A client that never stops is closed with 4429; other sessions are untouched."""
     async with Client(narrow.ws, bob.ws_token()) as bystander:
         await bystander.subscribed()
         async with Client(narrow.ws, alice.ws_token()) as client:

@@ -134,7 +134,7 @@ async def test_session_needed(server):
 
 
 async def test_forbidden_watch(server, make_user):
-    """What the project doesn't allow gets `forbidden`, and the socket stays open."""
+    """A watch that the project doesn't allow gets `forbidden`; the socket stays open."""
     eve, other = [await sync_to_async(make_user)(name, watches="none") for name in ("eve", "other")]
     async with Client(server.ws, eve.ws_token()) as client:
         await client.subscribed()

@@ -258,7 +258,7 @@ def test_length_is_limited_before_parsing(settings):
 
 @pytest.mark.parametrize("token", ["", ".", "..", "...", "a.b.c", "\ud800.a.b", "é.é.é", None, 5])
 def test_no_token_at_all(token):
-    """What is no token is refused like one."""
+    """Values that aren't tokens are refused as invalid ones."""
     assert refused(token) == "invalid_token"
 
 
@@ -308,7 +308,7 @@ def test_simple_jwt(settings, alice):
 
 @pytest.mark.parametrize("algorithm", SECRETS)
 def test_issued_tokens_are_verified(settings, alice, algorithm):
-    """What `ws_token` returns is accepted, whichever the algorithm."""
+    """Tokens of `ws_token` are accepted with every algorithm."""
     private, public = SECRETS[algorithm]()
     settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = algorithm, public
     settings.BAZIS_WS_JWT_SIGNING_KEY = private
@@ -522,7 +522,7 @@ def test_revoking_a_token_that_cannot_be_named(alice):
 
 
 def test_revoke_before_a_moment(alice, bob):
-    """What was issued before the moment is refused, what came later isn't; others' neither."""
+    """Tokens issued before the moment are refused; later ones and other users' aren't."""
     before, without, others = alice.ws_token(), sign("alice"), bob.ws_token()
     auth.revoke_before(alice)
     after = alice.ws_token()

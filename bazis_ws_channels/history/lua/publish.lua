@@ -27,7 +27,8 @@ local function record()
   end
   redis.call('HSET', meta, 'offset', offset, 'mark', ARGV[4], 'bytes', bytes)
   redis.call('EXPIRE', log, ARGV[5])
-  redis.call('EXPIRE', meta, ARGV[8])
+  -- Often enough for 30 days: after each pause that the messages did not outlive, and in between.
+  if count == 1 or offset % 64 == 0 then redis.call('EXPIRE', meta, ARGV[8]) end
   return tonumber(offset), entry
 end
 

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Arguments that several commands take: a user, JSON."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SETTINGS = {"CHANNEL_LAYERS", "BAZIS_WS_REDIS_URL", "BAZIS_WS_REDIS_TIMEOUT"}
 
 @lru_cache(maxsize=1)
 def get_store() -> Store:
-    """Return this process's store: Redis where the settings name one, else in-process."""
+    """Return this process's store: in Redis if the settings name one, otherwise in memory."""
     host = presence_host()
     return MemoryStore() if host is None else RedisStore(host)
 

@@ -23,6 +23,7 @@ __all__ = [
     "OnlineCount",
     "OnlineKeys",
     "Question",
+    "Record",
     "Records",
     "RecordsReply",
     "Register",

@@ -38,7 +38,7 @@ from ...conf import conf
 from ...redis.commands import Command, Script
 from . import base
 
-__all__ = ["Stale", "decode", "encode"]
+__all__ = ["Form", "Stale", "decode", "encode"]
 
 
 class Stale(NamedTuple):
@@ -87,10 +87,10 @@ def decode(question: base.Question[Any], reply: Any) -> Any:
     """
     form = _FORMS[type(question)]
     try:
-        if form.needs_processes and isinstance(reply, list) and reply[:1] == [b"stale"]:
+        if form.needs_processes and _is_stale(reply):
             return Stale(sorted(map(_text, reply[1])))
         return form.parse(reply, question)
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         kind = type(question).__name__
         raise ValueError(f"unexpected reply to {kind}: {reply!r:.200}") from error
 
@@ -142,6 +142,16 @@ def _script(files: tuple[str, ...]) -> Script:
 
 
 # --- replies --------------------------------------------------------------------------------
+
+
+def _is_stale(reply: Any) -> bool:
+    """Tell the reply of alive.lua by its shape: a list of edges may begin with the same word,
+    which may be a user's key.
+    """
+    match reply:
+        case [b"stale", list()]:
+            return True
+    return False
 
 
 def _text(value: bytes) -> str:

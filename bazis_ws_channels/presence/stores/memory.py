@@ -8,104 +8,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from . import base
-from .base import Edge, Question, Token
+from .base import Edge, Question
+from .ledger import Changes, Processes, Revocations, Sessions
 
 __all__ = ["MemoryStore"]
 
 R = TypeVar("R")
-
-
-@dataclass
-class _Process:
-    lease_until: int
-    has_peers: bool = False
-    records: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class _Change:
-    """A change that `owner` tells now, and the one to tell after it."""
-
-    first: Edge
-    owner: str
-    next: Edge | None = None
-
-
-class _Changes:
-    """Changes that are yet to be told, by user key; see edges.lua."""
-
-    def __init__(self, is_alive: Callable[[str], bool]) -> None:
-        self.seq = 0
-        self._is_alive = is_alive
-        self._changes: dict[str, _Change] = {}
-
-    def add(self, owner: str, key: str, is_online: bool, now: int, last_seen: int) -> list[Edge]:
-        """Note a change, for `owner` or whoever tells the one before; return what to tell."""
-        self.seq = max(self.seq + 1, now)
-        edge = Edge(key, self.seq, is_online, now, last_seen)
-        change = self._changes.get(key)
-        if change is None:
-            self._changes[key] = _Change(edge, owner)
-            return [edge]
-        change.next = edge if is_online != change.first.is_online else None
-        if self._is_alive(change.owner):
-            return []
-        change.owner = owner
-        return [change.first]
-
-    def untold(self, process: str, own: bool) -> list[Edge]:
-        """Give a process the changes that nobody tells; with `own` its own too."""
-        edges = []
-        for change in self._changes.values():
-            if (own and change.owner == process) or not self._is_alive(change.owner):
-                change.owner = process
-                edges.append(change.first)
-        return edges
-
-    def told(self, process: str, key: str, seq: int) -> list[Edge]:
-        """Note that a change was told; return the next of that user."""
-        change = self._changes.get(key)
-        if change is None or (change.first.seq, change.owner) != (seq, process):
-            return []
-        if change.next is None:
-            del self._changes[key]
-            return []
-        change.first, change.next = change.next, None
-        return [change.first]
-
-
-class _Revocations:
-    """Void tokens, until they are forgotten."""
-
-    def __init__(self) -> None:
-        self._users: dict[str, tuple[int, int, int]] = {}
-        self._tokens: dict[str, int] = {}
-
-    def revoke_before(self, question: base.RevokeBefore, moment: int, now: int) -> None:
-        """Void all tokens of a user issued before a moment."""
-        before, at, until = self._users.get(question.key, (0, 0, 0))
-        until = max(until, now + question.ttl_seconds * 1_000_000)
-        at = max(at, moment) if question.cookies else at
-        self._users[question.key] = (max(moment, before), at, until)
-
-    def revoke_token(self, jti: str, until: int) -> None:
-        """Void one token."""
-        self._tokens[jti] = until
-
-    def is_void(self, key: str, token: Token, now: int) -> bool:
-        """Tell whether a token is void."""
-        before, at, until = self._users.get(key, (0, 0, 0))
-        if until > now:
-            if token.age_us is not None:
-                if at > now - token.age_us:
-                    return True
-            elif token.issued_us is None or token.issued_us < before:
-                return True
-        return token.jti is not None and self._tokens.get(token.jti, 0) > now
 
 
 class MemoryStore:
@@ -120,14 +31,10 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._processes: dict[str, _Process] = {}
-        self._buried: set[str] = set()
-        self._sessions: dict[str, dict[str, str]] = {}
-        self._online: set[str] = set()
-        self._leaving: dict[str, int] = {}
-        self._seen: dict[str, int] = {}
-        self._changes = _Changes(self._alive)
-        self._revocations = _Revocations()
+        self._processes = Processes(self._now)
+        self._sessions = Sessions(self._processes)
+        self._changes = Changes(self._processes.is_alive)
+        self._revocations = Revocations()
 
     def ask(self, question: Question[R]) -> R:
         """Answer a question."""
@@ -143,27 +50,23 @@ class MemoryStore:
 
     def register(self, question: base.Register) -> bool:
         """Answer `Register`."""
-        peers = [name for name in self._processes if self._has_peer(name, question.process)]
-        for name in peers:
-            self._processes[name].has_peers = True
-        process = self._processes.setdefault(question.process, _Process(0))
-        process.lease_until = self._now() + question.lease_ms * 1000
-        process.has_peers = bool(peers)
-        return process.has_peers
+        peers = self._processes.peers(question.process)
+        for peer in peers:
+            peer.has_peers = True
+        self._processes.add(question.process).has_peers = bool(peers)
+        self._processes.extend(question.process, question.lease_ms)
+        return bool(peers)
 
     def renew(self, question: base.Renew) -> bool | None:
         """Answer `Renew`."""
-        if not self._alive(question.process):
+        if not self._processes.is_alive(question.process):
             return None
-        process = self._processes[question.process]
-        process.lease_until = self._now() + question.lease_ms * 1000
-        return process.has_peers
+        self._processes.extend(question.process, question.lease_ms)
+        return self._processes[question.process].has_peers
 
     def release(self, question: base.Release) -> None:
         """Answer `Release`."""
-        self._processes.pop(question.process, None)
-        if not self._processes:
-            self._buried.clear()
+        self._processes.remove(question.process)
 
     def intact(self, question: base.Intact) -> bool:
         """Answer `Intact`: nothing vanishes from here."""
@@ -171,46 +74,43 @@ class MemoryStore:
 
     def census(self, question: base.Census) -> base.CensusReply:
         """Answer `Census`."""
-        now, edges = self._now(), list[Edge]()
-        if not self._alive(question.process):
+        process, now, edges = question.process, self._now(), list[Edge]()
+        if not self._processes.is_alive(process):
             return base.CensusReply(False, [], False, now, None, False, edges)
-        process = self._processes[question.process]
-        process.lease_until = now + question.lease_ms * 1000
-        due = sorted((at, key) for key, at in self._leaving.items() if at <= now)
-        for _, key in due[: question.batch]:
-            del self._leaving[key]
-            seen = self._seen.get(key, now)
-            edges += self._changes.add(question.process, key, False, now, seen)
-        edges += self._changes.untold(question.process, question.own)
-        has_peers = any(self._has_peer(name, question.process) for name in self._processes)
-        process.has_peers = has_peers
-        dead = [name for name in self._processes if not self._alive(name)]
-        next_due = min(self._leaving.values(), default=None)
-        more = len(due) > question.batch
+        self._processes.extend(process, question.lease_ms)
+        due, more = self._sessions.take_due(now, question.batch)
+        for key in due:
+            seen = self._sessions.seen.get(key, now)
+            edges += self._changes.add(process, key, False, now, seen)
+        edges += self._changes.untold(process, question.own)
+        has_peers = bool(self._processes.peers(process))
+        self._processes[process].has_peers = has_peers
+        next_due = min(self._sessions.leaving.values(), default=None)
+        dead = self._processes.dead()
         return base.CensusReply(True, dead, has_peers, now, next_due, more, edges)
 
     def records(self, question: base.Records) -> base.RecordsReply:
         """Answer `Records`, all at once."""
-        process = self._processes.get(question.process)
-        return base.RecordsReply("0", list(process.records.items()) if process else [])
+        return base.RecordsReply("0", list(self._processes.get(question.process).records.items()))
 
     def bury(self, question: base.Bury) -> list[Edge]:
         """Answer `Bury`."""
         edges: list[Edge] = []
-        if self._alive(question.dead) or not self._alive(question.process):
+        is_alive, sessions = self._processes.is_alive, self._sessions
+        if is_alive(question.dead) or not is_alive(question.process):
             return edges
-        self._buried.add(question.dead)
-        dead = self._processes.get(question.dead, _Process(0))
+        self._processes.buried.add(question.dead)
+        dead = self._processes.get(question.dead)
         for connection, key in question.records:
             dead.records.pop(connection, None)
-            if self._sessions.get(key, {}).get(connection) != question.dead:
+            if sessions.holder(key, connection) != question.dead:
                 continue
-            if self._drop(key, connection) and key in self._online:
-                self._online.discard(key)
-                self._seen[key] = now = self._now()
+            if sessions.remove(key, connection) and key in sessions.online:
+                sessions.online.discard(key)
+                sessions.seen[key] = now = self._now()
                 edges += self._changes.add(question.process, key, False, now, now)
         if not dead.records:
-            self._processes.pop(question.dead, None)
+            self._processes.remove(question.dead)
         return edges
 
     # --- connections ------------------------------------------------------------------------
@@ -218,44 +118,43 @@ class MemoryStore:
     def connect(self, question: base.Connect) -> base.Connected:
         """Answer `Connect`."""
         process, connection, key = question.process, question.connection, question.key
-        if not self._alive(process):
+        if not self._processes.is_alive(process):
             return base.Connected("lost", [])
         if self._revocations.is_void(key, question.token, self._now()):
             return base.Connected("revoked", [])
-        if self._sessions.get(key, {}).get(connection) == process:
+        if self._sessions.holder(key, connection) == process:
             return base.Connected("ok", [])
-        if self._live(key) >= question.limit:
+        if self._sessions.live(key) >= question.limit:
             return base.Connected("too_many", [])
-        self._seen[key] = now = self._now()
-        came_online = self._record(process, connection, key)
+        self._sessions.seen[key] = now = self._now()
+        came_online = self._sessions.add(process, connection, key)
         edges = self._changes.add(process, key, True, now, now) if came_online else []
         return base.Connected("ok", edges)
 
     def disconnect(self, question: base.Disconnect) -> bool:
         """Answer `Disconnect`."""
-        now, somebody_left = self._now(), False
-        forgotten = question.lost is not None and question.lost not in self._buried
+        now, sessions, somebody_left = self._now(), self._sessions, False
+        process = self._processes.get(question.process)
+        forgotten = question.lost is not None and question.lost not in self._processes.buried
         for connection, key in question.records:
-            held = self._sessions.get(key, {}).get(connection) == question.process
+            held = sessions.holder(key, connection) == question.process
             if held:
-                self._drop(key, connection)
-                self._seen[key] = now
-            if question.process in self._processes:
-                self._processes[question.process].records.pop(connection, None)
-            if (held or forgotten) and key not in self._sessions:
-                self._online.discard(key)
-                self._leaving[key] = now + question.grace_us
+                sessions.remove(key, connection)
+                sessions.seen[key] = now
+            process.records.pop(connection, None)
+            if (held or forgotten) and key not in sessions:
+                sessions.online.discard(key)
+                sessions.leaving[key] = now + question.grace_us
                 somebody_left = True
-        kept_since = now - question.keep_us
-        self._seen = {key: at for key, at in self._seen.items() if at > kept_since}
+        sessions.forget_seen_before(now - question.keep_us)
         return somebody_left
 
     def restore(self, question: base.Restore) -> list[Edge]:
         """Answer `Restore`."""
         edges: list[Edge] = []
-        was_buried = question.lost in self._buried
+        was_buried = question.lost in self._processes.buried
         for connection, key in question.records:
-            if self._record(question.process, connection, key) and was_buried:
+            if self._sessions.add(question.process, connection, key) and was_buried:
                 now = self._now()
                 edges += self._changes.add(question.process, key, True, now, now)
         return edges
@@ -271,28 +170,30 @@ class MemoryStore:
 
     def statuses(self, question: base.Statuses) -> tuple[int, list[base.Seen]]:
         """Answer `Statuses`."""
-        seen = [base.Seen(self._live(key), self._seen.get(key)) for key in question.keys]
+        sessions = self._sessions
+        seen = [base.Seen(sessions.live(key), sessions.seen.get(key)) for key in question.keys]
         return self._now(), seen
 
     def counts(self, question: base.Counts) -> list[int]:
         """Answer `Counts`."""
-        return [self._live(key) for key in question.keys]
+        return [self._sessions.live(key) for key in question.keys]
 
     def told_states(self, question: base.ToldStates) -> tuple[int, int, list[base.ToldState]]:
         """Answer `ToldStates`."""
+        known = self._sessions
         states = [
-            base.ToldState(key in self._online or key in self._leaving, self._seen.get(key))
+            base.ToldState(key in known.online or key in known.leaving, known.seen.get(key))
             for key in question.keys
         ]
         return self._changes.seq, self._now(), states
 
     def online_keys(self, question: base.OnlineKeys) -> tuple[bool, list[str]]:
         """Answer `OnlineKeys`."""
-        return True, [key for key in self._online if self._live(key)]
+        return True, [key for key in self._sessions.online if self._sessions.live(key)]
 
     def online_count(self, question: base.OnlineCount) -> int:
         """Answer `OnlineCount`."""
-        return sum(1 for key in self._online if self._live(key))
+        return sum(1 for key in self._sessions.online if self._sessions.live(key))
 
     # --- revocation -------------------------------------------------------------------------
 
@@ -313,37 +214,8 @@ class MemoryStore:
         now = self._now()
         return [self._revocations.is_void(key, token, now) for key, token in question.tokens]
 
-    # --- helpers ----------------------------------------------------------------------------
-
-    def _record(self, process: str, connection: str, key: str) -> bool:
-        """Write a connection; True if its user had none and was not told online."""
-        self._sessions.setdefault(key, {})[connection] = process
-        self._processes[process].records[connection] = key
-        added = key not in self._online
-        self._online.add(key)
-        back = self._leaving.pop(key, None) is not None
-        return added and not back
-
-    def _drop(self, key: str, connection: str) -> bool:
-        """Remove a connection of a user; True if it was the last."""
-        del self._sessions[key][connection]
-        if self._sessions[key]:
-            return False
-        del self._sessions[key]
-        return True
-
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
-
-    def _alive(self, process: str) -> bool:
-        known = self._processes.get(process)
-        return known is not None and known.lease_until > self._now()
-
-    def _has_peer(self, name: str, process: str) -> bool:
-        return name != process and self._alive(name)
-
-    def _live(self, key: str) -> int:
-        return sum(self._alive(process) for process in self._sessions.get(key, {}).values())
 
 
 _ANSWERS: dict[type[Question[Any]], Callable[[MemoryStore, Any], Any]] = {

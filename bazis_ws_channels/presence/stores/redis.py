@@ -19,7 +19,7 @@ __all__ = ["RedisStore"]
 
 R = TypeVar("R")
 
-#: A question is asked again when new processes have come up in between; they can't all the time.
+#: A question is asked again if new processes have started in between.
 _TRIES = 5
 
 
@@ -62,14 +62,14 @@ class RedisStore:
         raise PresenceUnavailable("New processes come up faster than the question can be asked.")
 
     def command(self, question: Question[Any]) -> Command:
-        """Return the command that asks, for those who write it together with others."""
+        """Return the command for a question, so that it can be written together with others."""
         return encode(question, self._processes)
 
     def answer(self, question: Question[R], reply: Any) -> R | Stale:
-        """Return the answer in a reply; `Stale` if the question must be asked again.
+        """Return the answer in a reply, or `Stale` if the question must be asked again.
 
         Raises:
-            PresenceUnavailable: the reply is an error, or none to this question.
+            PresenceUnavailable: the reply is an error, or doesn't fit the question.
         """
         if isinstance(reply, Exception):
             raise PresenceUnavailable(explain(reply)) from reply

@@ -1,4 +1,4 @@
--- Who is alive. Put before every script that asks.
+-- Find the processes that are alive. Prepended to every script that needs to know.
 --
 -- KEYS  1: the set of processes; then the lease of each process that the caller knows
 -- ARGV  1: how many those are; then their names

@@ -1,4 +1,4 @@
--- Take connections of a dead process off; the process too when none is left.
+-- Remove connections of a dead process, and the process itself when none is left.
 -- After alive.lua and edges.lua.
 -- KEYS  K+1: the dead process's records; K+2: buried; K+3: online; K+4: last seen; K+5: leaving;
 --       then the session of each connection's user

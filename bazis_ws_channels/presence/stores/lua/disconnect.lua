@@ -4,8 +4,8 @@
 -- ARGV  1: the process; 2: grace us; 3: us that last-seen times are kept; 4: the lost process
 --       or ''; then connection, user key, ...
 -- Reply 1 if anybody's last connection went
--- Redis may have lost these records; their end must still be announced, unless a peer has buried
--- the process that held them, and so told.
+-- Redis may have lost these records. Their end must still be announced, unless a peer has buried
+-- the process that held them and so announced it.
 local process, grace, keep, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local function us(number) return string.format('%.0f', number) end
 local time = redis.call('TIME')

@@ -1,6 +1,6 @@
--- Changes of the online status. Put behind alive.lua, before every script that makes one.
+-- Record changes of the online status. Prepended, after alive.lua, to every script that makes one.
 --
--- KEYS  K+1: the hash of changes that are yet to be told; K+2: the number of the last change
+-- KEYS  K+1: the hash of changes that haven't been told; K+2: the number of the last change
 -- ARGV  A+1: the process that asks
 --
 -- A change is an entry `seq|online|at|last_seen|owner` by user key: the owner is the process that

@@ -1,4 +1,4 @@
--- Take a lease. Peers are told, so that they look after one another. After alive.lua.
+-- Take a lease, and mark the leases of peers, so that processes watch each other. After alive.lua.
 -- KEYS  K+1: the lease
 -- ARGV  A+1: the process; A+2: ms
 -- Reply 1 if it has peers

@@ -1,5 +1,5 @@
--- Forget a process without connections. What was buried is remembered only while somebody is
--- there whom it could concern.
+-- Forget a process without connections. Buried processes are remembered only while another process
+-- is there that could have been one of them.
 -- KEYS  1: the set of processes; 2: the lease; 3: the process's records; 4: buried
 -- ARGV  1: the process
 -- Reply 1

@@ -1,4 +1,4 @@
--- Read what was told of users.
+-- Read the status that was last told for each user.
 -- KEYS  1: online; 2: leaving; 3: last seen; 4: the number of the last change
 -- ARGV  user keys
 -- Reply {number of the last change, now us, 1 if told online, last seen us or '', ...}

@@ -1,0 +1,61 @@
+# The tasks of this repository, by name; .ci/run calls the same. `make` alone lists them.
+#
+#   make test PYTHON=.venv/bin/python ARGS="-k presence -x"
+
+PYTHON ?= python
+NPM ?= npm
+ARGS ?=
+DIST ?= dist
+JS := $(NPM) --prefix tests/js
+
+.DEFAULT_GOAL := help
+.PHONY: help check format test unit lint types js js-tools docs tables bench shape wheel
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+check: lint types unit docs  ## What to run before each commit: a minute or two
+
+format:  ## Put the code into its form
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+test:  ## The whole suite, against real servers
+	$(PYTHON) -m pytest $(ARGS)
+
+unit:  ## The fast tests, which need no server
+	$(PYTHON) -m pytest tests/unit $(ARGS)
+
+lint:  ## Style: ruff
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types:  ## Types: mypy --strict
+	$(PYTHON) -m mypy
+
+docs:  ## The README and docs/: links, tables, snippets, the quickstart
+	$(PYTHON) -m pytest tests/test_docs.py tests/test_readme.py tests/test_quickstart.py $(ARGS)
+
+tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
+	$(PYTHON) -m tests.tables
+
+js: js-tools  ## The browser client: tests, lint, types, the npm package
+	node --test tests/js/*.test.mjs
+	$(JS) run lint
+	$(JS) run types
+	$(JS) run declarations -- --check
+	$(JS) run package
+
+js-tools:
+	$(JS) install --no-package-lock --no-audit --no-fund
+
+bench:  ## The benchmarks: half an hour; ARGS=--quick takes five minutes
+	$(PYTHON) -m tests.benchmarks $(ARGS)
+
+shape:  ## The sizes and import chains of the package; ARGS=<commit> beside it
+	$(PYTHON) -m tests.benchmarks.shape $(ARGS)
+
+wheel:  ## Build the wheel, and use it in a project outside the repository
+	rm -rf $(DIST)
+	$(PYTHON) -m build --wheel --outdir $(DIST) .
+	$(PYTHON) .ci/check_wheel.py $(DIST)/*.whl

@@ -1,0 +1,1 @@
+"""Redis as it really behaves: each case with the real server."""

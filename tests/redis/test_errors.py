@@ -1,0 +1,157 @@
+"""What is wrong with Redis is said as it is, wherever it is met."""
+
+import asyncio
+import time
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.checks import run_checks
+from django.core.management import call_command
+
+from bazis_ws_channels import presence
+from bazis_ws_channels.exceptions import PresenceUnavailable, PublishError
+from bazis_ws_channels.publishing import publish
+from tests.kit import Client
+from tests.kit.cluster import Cluster
+
+
+def refused(user, match):
+    """Check what a write of sync and of async code says."""
+    with pytest.raises(PresenceUnavailable, match=match):
+        user.ws_disconnect()
+    with pytest.raises(PresenceUnavailable, match=match):
+        async_to_sync(user.ws_adisconnect)()
+
+
+def test_out_of_memory(make_valkey, use, alice):
+    """Not "out of reach"; publishing needs no memory, and goes on."""
+    valkey = make_valkey(maxmemory="1mb", **{"maxmemory-policy": "noeviction"})
+    use(valkey.url)
+    refused(alice, "Redis is out of memory")
+    assert publish([alice], "x") == 0
+
+
+def test_a_replica_without_a_primary(make_valkey, use, alice):
+    """Reading works; whatever writes says why it can't."""
+    primary, replica = make_valkey(), make_valkey()
+    replica.client.replicaof("127.0.0.1", primary.port)
+    use(replica.url)
+    refused(alice, "read-only replica")
+    assert presence.online([alice]) == set()
+
+
+def test_an_acl(valkey, use, alice):
+    """Names the command that it forbids, and where to read which are needed."""
+    use(valkey.url)
+    valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-publish")
+    refused(alice, r"forbids a command or key .*docs/deployment.md.*evalsha")
+    with pytest.raises(PublishError, match=r"forbids a command or key .*publish"):
+        publish([alice], "x")
+
+
+@pytest.mark.parametrize("login", ["", ":wrong@"])
+def test_a_password(make_valkey, use, alice, login):
+    """None, or a wrong one."""
+    valkey = make_valkey()
+    valkey.client.config_set("requirepass", "right")
+    use(valkey.url.replace("//", f"//{login}"))
+    refused(alice, "refuses the user name or password")
+    with pytest.raises(PublishError, match="refuses the user name or password"):
+        publish([alice], "x")
+
+
+def test_out_of_reach(valkey, use, alice):
+    """Only then it is said."""
+    use(valkey.url)
+    valkey.stop()
+    refused(alice, "Redis is out of reach")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A real one."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+def test_a_cluster(cluster, use, alice):
+    """Said by name, whichever node is asked; `check --deploy` finds it before."""
+    for node in cluster.nodes:
+        use(node.url)
+        with pytest.raises(PresenceUnavailable, match="Redis is a Cluster"):
+            presence_of_many(alice)
+
+
+def presence_of_many(user):
+    """Ask for keys of several slots, as every script does."""
+    from bazis_ws_channels.presence.stores import get_store
+    from bazis_ws_channels.presence.stores.base import Counts, Register
+
+    get_store().ask(Register("p", 1000))
+    get_store().ask(Counts([str(number) for number in range(10)]))
+
+
+def test_the_deploy_check_finds_a_cluster(cluster, use, valkey):
+    """An error, for presence can't work; a single server is fine, one that is away passed over."""
+    use(cluster.nodes[0].url)
+    assert "bazis_ws.E043" in {message.id for message in run_checks(include_deployment_checks=True)}
+    for server in (valkey.url, "redis://127.0.0.1:1"):
+        use(server)
+        ids = {message.id for message in run_checks(include_deployment_checks=True)}
+        assert "bazis_ws.E043" not in ids
+    use(cluster.nodes[0].url)
+    call_command("check")  # which asks nobody
+
+
+async def test_a_server_process_on_a_cluster_says_so(cluster, daphne, alice):
+    """4500 at the client, the reason in the log, no traceback."""
+    server = await sync_to_async(daphne)(**cluster.nodes[0].settings)
+    async with Client(server.ws, alice.ws_token()) as client:
+        assert await client.closed() == 4500
+    assert "Redis is a Cluster" in server.log
+    assert server.tracebacks == 0
+
+
+# --- a Redis that hangs ----------------------------------------------------------------------
+
+
+def test_a_publish_fails_in_its_time_and_then_at_once(valkey, use, alice):
+    """3 seconds at most (BAZIS_WS_PUBLISH_TIMEOUT), then a second without trying."""
+    use(valkey.url)
+    assert publish([alice], "x") == 0
+    valkey.pause()
+    assert seconds_of(publish, alice) > 1
+    assert seconds_of(publish, alice) < 0.1
+
+
+def seconds_of(send, user):
+    """Return how long a publish takes that fails."""
+    started_at = time.monotonic()
+    with pytest.raises(PublishError):
+        send([user], "x")
+    seconds = time.monotonic() - started_at
+    assert seconds < 3 + 0.5
+    return seconds
+
+
+async def test_fifty_threads_are_not_held_up(valkey, use, alice):
+    """They share what one has found out."""
+    use(valkey.url)
+    await sync_to_async(publish)([alice], "x")
+    valkey.pause()
+    await asyncio.to_thread(seconds_of, publish, alice)
+    started_at, done = time.monotonic(), 0
+
+    def work():
+        nonlocal done
+        while time.monotonic() - started_at < 6:
+            try:
+                publish([alice], "x")
+            except PublishError:
+                done += 1
+            time.sleep(0.01)
+
+    await asyncio.gather(*(asyncio.to_thread(work) for _ in range(50)))
+    rate = done / (time.monotonic() - started_at)
+    print(f"{rate:.0f} failing publishes a second, of 50 threads")
+    assert rate > 100

@@ -1,0 +1,109 @@
+"""The table of docs/deployment.md: each row is a test, each column a server."""
+
+import time
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from bazis_ws_channels import presence
+from bazis_ws_channels.publishing import apublish
+from tests.kit import until
+from tests.presence.support import QUICK
+from tests.servers.processes import SERVERS, Granian, UvicornWebsockets
+
+#: All but one are a target of their own.
+PARAMS = [
+    pytest.param(each, marks=[] if each is UvicornWebsockets else pytest.mark.servers)
+    for each in SERVERS
+]
+
+
+@pytest.fixture(params=PARAMS, ids=lambda server: server.__name__)
+async def server(request, daphne):
+    """A process of each server."""
+    start = sync_to_async(daphne)
+    return await start(request.param, **QUICK, BAZIS_WS_SEND_BUFFER_BYTES=100_000)
+
+
+def can_close(server):
+    """Whether the server sends our close frame while the application waits for the client."""
+    return not isinstance(server, Granian)
+
+
+async def leaves(user):
+    """Wait until the user has no connection; return how long that took."""
+    started_at = time.monotonic()
+    await until(lambda: is_gone(user))
+    return time.monotonic() - started_at
+
+
+async def is_gone(user):
+    return await presence.acount([user]) == 0
+
+
+async def test_messages_arrive(server, alice):
+    """Signed in by the handshake; pings are answered, data comes in order."""
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        assert await apublish([alice], {"n": 1}) == 1
+        assert await apublish([alice], {"n": "x" * 100_000}) == 1
+        assert [await client.data() for _ in range(2)] == [{"n": 1}, {"n": "x" * 100_000}]
+        assert await client.settle() == []
+    await leaves(alice)
+
+
+async def test_the_close_code_arrives(server, alice):
+    """4401 at a log-out; 4000 that the project's own code chose."""
+    if not can_close(server):
+        pytest.xfail("granian sends no close frame of the application")
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        await client.send({"type": "bye"})
+        assert await client.closed() == 4000
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        await alice.ws_adisconnect()
+        assert await client.closed() == 4401
+        assert client.seen[-1]["code"] == "logged_out"
+
+
+async def test_who_does_not_answer_the_close_is_gone(server, alice):
+    """Presence at once, the application some seconds later."""
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        client.socket.transport.pause_reading()
+        await alice.ws_adisconnect()
+        assert await leaves(alice) < 3
+        await until(lambda: "application ended" in server.log)
+        client.socket.transport.abort()
+    assert server.tracebacks == 0
+
+
+async def test_who_does_not_read_is_cut_off(server, alice):
+    """Memory is bounded, presence is left at once, the application ends."""
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        client.socket.transport.pause_reading()
+        memory = server.memory_bytes
+
+        async def is_cut_off():
+            await apublish([alice], "x" * 500_000)
+            return "was cut off" in server.log
+
+        await until(is_cut_off)
+        assert await leaves(alice) < 3
+        await until(lambda: "application ended" in server.log)
+        assert server.memory_bytes < memory + 50_000_000
+        client.socket.transport.abort()
+    assert server.tracebacks == 0
+
+
+async def test_sigterm(server, alice):
+    """The client is told to come back, and presence is off within some seconds."""
+    async with server.client(alice.ws_token()) as client:
+        await client.subscribed()
+        server.terminate()
+        code = await client.closed()
+        await leaves(alice)
+        assert code in {4503, 1012, 1001, 1006}
+        print(f"SIGTERM: close code {code}")

@@ -1,0 +1,173 @@
+"""The layer's shell, against a scripted server; what it promises is in tests/delivery."""
+
+import asyncio
+import contextlib
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from bazis_ws_channels import layers
+from bazis_ws_channels.layers import RedisPubSubChannelLayer
+from bazis_ws_channels.redis.commands import Command
+from tests.kit.waiting import until
+from tests.unit.peers import CUT, FakeRedis
+
+PING = Command(("PING",))
+
+
+@pytest.fixture
+async def layer(fake_redis):
+    """A layer of one host."""
+    layer = RedisPubSubChannelLayer(hosts=[fake_redis.url])
+    yield layer
+    await layer.flush()
+    layer.hosts[0].blocking_pool.disconnect()
+
+
+def test_a_name_that_it_does_not_know(fake_redis):
+    """Makes no connection, as the original's would."""
+    layer = RedisPubSubChannelLayer(hosts=[fake_redis.url])
+    with pytest.raises(AttributeError, match="'RedisPubSubChannelLayer' object has no attribute"):
+        _ = layer.nothing
+
+
+async def test_sending(layer, fake_redis):
+    """One PUBLISH each."""
+    await layer.send("channel", {"type": "a"})
+    await layer.group_send("group", {"type": "b"})
+    names = [command[:2] for command in fake_redis.commands]
+    assert names == [["PUBLISH", "channel"], ["PUBLISH", "asgi__group__group"]]
+
+
+async def test_a_channel_of_a_name_of_ones_own(layer, fake_redis):
+    """As channels' `send` to a name that nobody made: it is subscribed to for itself."""
+    receiving = asyncio.ensure_future(layer.receive("mine"))
+    await until(lambda: ["SUBSCRIBE", "mine"] in fake_redis.commands)
+    fake_redis.send([b"message", b"mine", layer.serialize({"type": "hello"})])
+    assert await receiving == {"type": "hello"}
+    assert list(layer.channels) == ["mine"]
+    layer.discard_channel("mine")
+    assert not layer.channels
+    await until(lambda: ["UNSUBSCRIBE", "mine"] in fake_redis.commands)
+
+
+async def test_a_receive_that_was_cancelled_forgets_its_channel_later(layer, monkeypatch):
+    """Unless it was forgotten meanwhile."""
+    monkeypatch.setattr(layers, "_CLOSE_SECONDS", 0)
+    for is_forgotten in (False, True):
+        channel = await layer.new_channel()
+        receiving = asyncio.ensure_future(layer.receive(channel))
+        await asyncio.sleep(0)
+        if is_forgotten:
+            layer.discard_channel(channel)
+        receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await receiving
+        await until(lambda: not layer.channels)
+
+
+async def test_groups(layer, fake_redis):
+    """Known while they have members."""
+    first, second = [await layer.new_channel() for _ in range(2)]
+    taken = []
+    for channel in (first, second):
+        await layer.group_add("g", channel)
+        layer.receive_directly(channel, lambda event: taken.append(event) or True)
+    assert layer.groups == {"asgi__group__g": {first, second}}
+    fake_redis.send([b"message", b"asgi__group__g", layer.serialize({"type": "x"})])
+    await until(lambda: len(taken) == 2)
+    with pytest.raises(RuntimeError, match="needs a channel of this process"):
+        await layer.group_add("g", "another's")
+    for channel in (first, second):
+        await layer.group_discard("g", channel)
+        await layer.group_discard("g", channel)
+    assert layer.groups == {}
+
+
+async def test_many_deliveries_leave_others_their_turn(layer, fake_redis, monkeypatch):
+    """After so many; a channel that goes meanwhile gets nothing."""
+    monkeypatch.setattr(layers, "_DELIVERIES_A_TURN", 1)
+    channels = [await layer.new_channel() for _ in range(3)]
+    taken = []
+
+    def take(event):
+        taken.append(event)
+        for channel in channels[1:]:
+            layer.discard_channel(channel)
+        return True
+
+    for channel in channels:
+        await layer.group_add("g", channel)
+        layer.receive_directly(channel, take)
+    part = layer._parts.get()
+    monkeypatch.setattr(part.members, "recipients", lambda name: channels)
+    assert await part.deliver("asgi__group__g", layer.serialize({"type": "x"})) == 3
+    assert len(taken) == 1
+
+
+async def test_a_loss_is_told_to_everybody(fake_redis, caplog):
+    """One whose callback fails stops nobody else."""
+    told = []
+
+    def fails():
+        raise RuntimeError("a bug")
+
+    layer = RedisPubSubChannelLayer(
+        hosts=[fake_redis.url], on_disconnect=lambda: told.append("lost"), on_reconnect=fails
+    )
+    layer.reconnect_listeners.add(lambda: told.append("back"))
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    fake_redis.cut()
+    await until(lambda: told == ["lost", "back"])
+    assert "A channel layer callback failed." in caplog.text
+    await layer.flush()
+
+
+# --- from sync code -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shards():
+    """Two servers, and a group on each."""
+    with FakeRedis() as first, FakeRedis() as second:
+        layer = RedisPubSubChannelLayer(hosts=[first.url, second.url])
+        groups = {layer.host_of(f"asgi__group__{n}"): str(n) for n in range(50)}
+        yield layer, (first, groups[layer.hosts[0]]), (second, groups[layer.hosts[1]])
+        for host in layer.hosts:
+            host.blocking_pool.disconnect()
+
+
+def send(layer, *groups, before=None):
+    """Send to groups."""
+    return layer.group_send_blocking([(group, {"type": "x"}) for group in groups], 5, before)
+
+
+def test_a_command_goes_before_the_messages(shards):
+    """In the same write; its reply is returned, be it an error."""
+    layer, (first, group), _ = shards
+    assert send(layer, group, before=(layer.hosts[0], PING)) == b"PONG"
+    assert first.names() == ["PING", "PUBLISH"]
+    first.answer("PING", Exception("ERR no"))
+    assert isinstance(send(layer, group, before=(layer.hosts[0], PING)), ResponseError)
+    assert send(layer, group) is None
+
+
+def test_a_command_to_a_host_of_its_own_fails_no_message(shards):
+    """Nor do the messages fail it."""
+    layer, (first, _), (second, group) = shards
+    first.answer("PING", CUT)
+    reply = send(layer, group, before=(layer.hosts[0], PING))
+    assert isinstance(reply, RedisConnectionError)
+    assert second.names() == ["PUBLISH"]
+
+
+def test_a_message_that_is_refused_is_an_error(shards):
+    """As is one that was lost; the others are sent."""
+    layer, (first, one), (second, other) = shards
+    first.answer("PUBLISH", Exception("NOPERM no"), CUT)
+    for error in (ResponseError, RedisConnectionError):
+        with pytest.raises(error):
+            send(layer, one, other)
+    assert second.names() == ["PUBLISH"] * 2
