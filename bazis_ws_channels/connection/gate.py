@@ -70,7 +70,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._has_token = False
         self._seconds_left: float | None = None  # while the server has a token
-        line.on_close = self._leave_soon
+        line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
     def is_live(self) -> bool:

@@ -69,10 +69,11 @@ class Session:
         self.context = contextvars.copy_context()
         self.pk = identity.user.pk
         self.group = key_group(identity.key)
-        self.common_group = common_group(namespace_of(identity.key))
+        namespace = namespace_of(identity.key)
+        self.common_group = common_group(namespace)
         self.is_live = False
         self.has_ended = False
-        self.watches = Watches(layer, channel, write)
+        self.watches = Watches(layer, channel, write, namespace)
         self._watcher = watcher
         self._layer = layer
         self._channel = channel
