@@ -104,10 +104,7 @@ class Gate:
                 self._start_timer(self._seconds_left)
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
-        """Open a session, renew it, or change its user.
-
-        Args:
-            since: the position from which the client resumes.
+        """Open a session, renew it, or change its user; the client resumes from `since`.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.

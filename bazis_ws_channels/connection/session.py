@@ -18,7 +18,7 @@ from ..groups import common_group, key_group
 from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import CLOSE_AUTH, missed_frame, subscribed_frame
+from ..protocol import CLOSE_AUTH, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
 from .replay import Replay, Resumption
@@ -81,7 +81,7 @@ class Session:
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
-        self._replay = Replay(layer, (self.group, self.common_group))
+        self._replay = Replay(layer, (self.group, self.common_group), write)
         self._expiry: asyncio.TimerHandle | None = None
 
     async def open(self, since: Since | None) -> None:
@@ -108,7 +108,7 @@ class Session:
             self._write(frame)
         held, self._held = self._held, []
         for event in held:
-            self._give(event)
+            self._replay.give(event)
         current_reauthorizer().add(self)
 
     async def renew(self, identity: Identity, since: Since | None) -> None:
@@ -155,24 +155,7 @@ class Session:
             place.last = event["position"]
             self._write(event["frame"])
         else:
-            self._give(event)
-
-    def _give(self, event: Event) -> None:
-        if event["type"] == "ws.missed":
-            if not self._replay.lost:
-                # All streams that broke are told together.
-                asyncio.get_running_loop().call_soon(self._tell_missed)
-            return self._replay.lose(event)
-        frame = self._replay.take(event)
-        if self._replay.lost:
-            self._tell_missed()
-        if frame is not None:
-            self._write(frame)
-
-    def _tell_missed(self) -> None:
-        lost = self._replay.told()
-        if lost and self.is_live:
-            self._write(missed_frame(lost))
+            self._replay.give(event)
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session."""
