@@ -21,6 +21,7 @@ from .redis.hosts import Host, hosts_of, presence_host
 
 __all__ = [
     "ALL_CHECKS",
+    "check_cluster",
     "check_cookies",
     "check_own_tokens",
     "check_redis_is_not_a_cache",

@@ -70,7 +70,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._has_token = False
         self._seconds_left: float | None = None  # while the server has a token
-        line.on_close = self._leave_soon
+        line.on_close = lambda: tasks.spawn(self.close())
 
     @property
     def is_live(self) -> bool:
@@ -205,9 +205,6 @@ class Gate:
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
-
-    def _leave_soon(self) -> None:
-        self._tasks.spawn(self.close())
 
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""

@@ -36,7 +36,7 @@ class Line:
 
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
-        self.on_close: Callable[[], None] = lambda: None
+        self.on_close: Callable[[], object] = lambda: None
         self._application = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._is_unanswered = False
