@@ -8,20 +8,18 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 from .errors import explain
-from .subscriptions import Subscriptions, batches
+from .subscriptions import Subscriptions
+from .wire import Wire
 
 __all__ = ["Subscriber", "Subscriptions"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Seconds without a word from Redis before it is pinged, and then for its answer.
-_PING_SECONDS = 15.0
-_PONG_SECONDS = 3.0
 #: Seconds to wait for a connection, and for a subscription to be confirmed.
 _TIMEOUT_SECONDS = 3.0
 #: Deliveries after which the event loop gets a turn, however much Redis has sent.
@@ -50,14 +48,9 @@ class Subscriber:
         self._on_lost = on_lost
         self._on_back = on_back
         self._listener: asyncio.Task[None] | None = None
-        self._link: Any = None  # set while subscriptions can be made
         self._subscriptions = Subscriptions()
-        self._commands: list[tuple[str, str]] = []
-        self._writes: set[asyncio.Future[None]] = set()
+        self._wire = Wire(self._subscriptions.asked)
         self._patterns: set[str] = set()
-        self._unanswered_patterns = 0
-        self._heard_at = 0.0
-        self._is_checking = False
         self._was_lost = False
         self._failures = 0
         self._last_error: Exception | None = None
@@ -79,14 +72,13 @@ class Subscriber:
             return
         waiter, is_new = self._subscriptions.want(channel)
         if is_new:
-            self._command("SUBSCRIBE", channel)
+            self._wire.put("SUBSCRIBE", channel)
         self._start()
-        asked_at, link = asyncio.get_running_loop().time(), self._link
+        asked_at, link = asyncio.get_running_loop().time(), self._wire.link
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 done, _ = await asyncio.wait({waiter}, timeout=_TIMEOUT_SECONDS / 2)
-                is_silent = not done and self._heard_at < asked_at
-                if is_silent and link is not None and self._link is link:
+                if not done and self._wire.is_silent(link, asked_at):
                     self.reconnect()  # a balancer has forgotten the link, it seems
                 await asyncio.shield(waiter)
         except TimeoutError:
@@ -107,13 +99,13 @@ class Subscriber:
         """Subscribe to a pattern where Redis permits it. Waits for nothing."""
         if pattern not in self._patterns:
             self._patterns.add(pattern)
-            self._command("PSUBSCRIBE", pattern)
+            self._wire.put("PSUBSCRIBE", pattern)
             self._start()
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe soon; waits for nothing."""
         if self._subscriptions.unwant(channel):
-            self._command("UNSUBSCRIBE", channel)
+            self._wire.put("UNSUBSCRIBE", channel)
 
     def _start(self) -> None:
         if self._listener is None or self._listener.done():
@@ -123,24 +115,14 @@ class Subscriber:
 
     def reconnect(self) -> None:
         """Subscribe anew over a new connection: the host's name may mean another server now."""
-        if self._link is not None and self._listener is not None:
+        if self._wire.link is not None and self._listener is not None:
             self._listener.cancel()
             self._disconnected()
             self._listener = asyncio.create_task(self._listen_forever())
 
     def check(self) -> None:
         """Ping now, and subscribe anew if nothing comes: the server may be gone."""
-        link = self._link
-        if link is not None and not self._is_checking:
-            self._is_checking = True
-            self._command("PING", "")
-            loop = asyncio.get_running_loop()
-            loop.call_later(_PONG_SECONDS, self._checked, link, loop.time())
-
-    def _checked(self, link: Any, asked_at: float) -> None:
-        self._is_checking = False
-        if self._link is link and self._heard_at < asked_at:
-            self.reconnect()
+        self._wire.check(self.reconnect)
 
     async def close(self) -> None:
         """Close the connection and forget all subscriptions."""
@@ -153,37 +135,6 @@ class Subscriber:
         self._subscriptions.clear()
         self._patterns.clear()
         self._was_lost = False
-
-    # --- writing ----------------------------------------------------------------------------
-
-    def _command(self, verb: str, channel: str) -> None:
-        """Send a command at the end of this turn of the loop, together with the others."""
-        if self._link is None:
-            return  # the next connection subscribes to all that is wanted
-        if not self._commands:
-            asyncio.get_running_loop().call_soon(self._write_commands)
-        self._commands.append((verb, channel))
-
-    def _write_commands(self) -> None:
-        commands, self._commands = self._commands, []
-        link = self._link
-        if link is None:
-            return
-        for verb, channel in commands:
-            if verb == "SUBSCRIBE":
-                self._subscriptions.asked(channel)
-            elif verb == "PSUBSCRIBE":
-                self._unanswered_patterns += 1
-        packed = link.pack_commands(batches(commands))
-        # A failure here ends the connection, which `_listen` notices.
-        write = asyncio.ensure_future(link.send_packed_command(packed, check_health=False))
-        self._writes.add(write)
-        write.add_done_callback(self._written)
-
-    def _written(self, write: asyncio.Future[None]) -> None:
-        self._writes.discard(write)
-        if not write.cancelled():
-            write.exception()
 
     # --- listening --------------------------------------------------------------------------
 
@@ -211,60 +162,33 @@ class Subscriber:
                 max(_TIMEOUT_SECONDS, self._connection.host.connect_seconds)
             ):
                 await link.connect()
-            self._link, self._last_error = link, None
+            self._wire.link, self._last_error = link, None
             self._subscribe_to_all()
-            await self._read_all(link)
+            await self._read_all()
         except GeneratorExit:
             raise  # the event loop was closed under it: nothing can be awaited any more
         except BaseException:
-            if self._link is link:
-                self._link = None
+            if self._wire.link is link:
+                self._wire.drop()
             await link.disconnect(nowait=True)
             raise
 
     def _subscribe_to_all(self) -> None:
         for pattern in self._patterns:  # before the others, so that a refusal is known for one
-            self._command("PSUBSCRIBE", pattern)
+            self._wire.put("PSUBSCRIBE", pattern)
         for channel in self._subscriptions.wanted:
-            self._command("SUBSCRIBE", channel)
+            self._wire.put("SUBSCRIBE", channel)
         if not self._subscriptions.wanted:
             self._became_ready()
 
-    async def _read_all(self, link: Any) -> None:
-        loop, budget, is_pinged = asyncio.get_running_loop(), _DELIVERIES_A_TURN, False
+    async def _read_all(self) -> None:
+        budget = _DELIVERIES_A_TURN
         while True:
-            reply = await self._read(link, _PONG_SECONDS if is_pinged else _PING_SECONDS)
-            if reply is not None:
-                self._heard_at, is_pinged = loop.time(), False
-                budget -= await self._handle(reply)
-                if budget <= 0:
-                    # What Redis sent at once is read without waiting: let others run.
-                    budget = _DELIVERIES_A_TURN
-                    await asyncio.sleep(0)
-            elif is_pinged:
-                raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
-            else:
-                # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
-                is_pinged = True
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    await link.send_command("PING", check_health=False)
-
-    async def _read(self, link: Any, limit_seconds: float) -> Any:
-        """Return what Redis says next; None if it says nothing for a while."""
-        try:
-            return await link.read_response(
-                timeout=limit_seconds, disconnect_on_error=False, push_request=True
-            )
-        except NoPermissionError as error:
-            if not self._unanswered_patterns:
-                raise
-            self._unanswered_patterns = 0
-            logger.warning(
-                "Redis permits no PSUBSCRIBE to this user, so messages that channels-redis's own"
-                " layer sends to a single channel don't arrive. All others do. (%s)",
-                error,
-            )
-            return [b"refused"]
+            budget -= await self._handle(await self._wire.read())
+            if budget <= 0:
+                # What Redis sent at once is read without waiting: let others run.
+                budget = _DELIVERIES_A_TURN
+                await asyncio.sleep(0)
 
     async def _handle(self, reply: list[Any]) -> int:
         """Act on what Redis said; return to how many it went."""
@@ -272,9 +196,7 @@ class Subscriber:
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
             return await self._deliver(reply[-2].decode(), reply[-1])
-        if kind == b"psubscribe":
-            self._unanswered_patterns -= 1
-        elif kind == b"subscribe":
+        if kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
             if self._was_lost and self.is_confirmed:
                 self._became_ready()
@@ -288,9 +210,7 @@ class Subscriber:
 
     def _disconnected(self) -> None:
         """Note that nothing is subscribed any more."""
-        self._link = None
-        self._commands.clear()
-        self._unanswered_patterns = 0
+        self._wire.drop()
         if self._subscriptions.lost() and not self._was_lost:
             self._was_lost = True
             self._on_lost()

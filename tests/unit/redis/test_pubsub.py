@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
-from bazis_ws_channels.redis import pubsub, subscriptions
+from bazis_ws_channels.redis import pubsub, subscriptions, wire
 from bazis_ws_channels.redis.connection import Connection
 from bazis_ws_channels.redis.hosts import Host
 from bazis_ws_channels.redis.pubsub import Subscriber, Subscriptions
@@ -207,7 +207,7 @@ async def test_who_subscribes_while_redis_is_away_waits_for_it(world, fake_redis
 async def test_a_silent_link_is_pinged_and_then_given_up(world, fake_redis, monkeypatch):
     """A ping that is answered keeps it."""
     await world.subscriber.subscribe("a")
-    monkeypatch.setattr(pubsub, "_PING_SECONDS", 0.05)
+    monkeypatch.setattr(wire, "_PING_SECONDS", 0.05)
     world.subscriber.reconnect()
     await until(lambda: fake_redis.names().count("PING") >= 3)
     assert fake_redis.accepted == 2
