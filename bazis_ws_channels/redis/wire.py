@@ -28,6 +28,7 @@ class Wire:
 
     Attributes:
         link: the present connection; None while there is none.
+        heard_at: when something came last, by the loop's clock.
     """
 
     def __init__(self, asked: Callable[[str], None]) -> None:
@@ -36,7 +37,7 @@ class Wire:
         self._commands: list[tuple[str, str]] = []
         self._writes: set[asyncio.Future[None]] = set()
         self._unanswered_patterns = 0
-        self._heard_at = 0.0
+        self.heard_at = 0.0
         self._is_checking = False
 
     def drop(self) -> None:
@@ -67,7 +68,7 @@ class Wire:
             reply = await self._read(_PONG_SECONDS)
         if reply is None:
             raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
-        self._heard_at = asyncio.get_running_loop().time()
+        self.heard_at = asyncio.get_running_loop().time()
         if reply[0] == b"psubscribe":
             self._unanswered_patterns -= 1
         return reply
@@ -82,7 +83,7 @@ class Wire:
 
     def is_silent(self, link: Any, since: float) -> bool:
         """Tell whether nothing has come over a link since a moment, and it is still this one's."""
-        return link is not None and self.link is link and self._heard_at < since
+        return link is not None and self.link is link and self.heard_at < since
 
     def _checked(self, link: Any, asked_at: float, on_silence: Callable[[], None]) -> None:
         self._is_checking = False
