@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.utils.module_loading import import_string
 
 from .auth import keys
@@ -158,6 +159,21 @@ def check_user_field(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def check_ids(**kwargs: Any) -> list[CheckMessage]:
+    """Find primary keys that JavaScript would round: large numbers that the database doesn't count
+    up from 1, such as snowflakes. Those that it does count never come so far.
+    """
+    field: Any = get_user_model()._meta.pk
+    while field.remote_field:  # the key of a child model
+        field = field.target_field
+    is_large = isinstance(field, models.BigIntegerField | models.PositiveBigIntegerField)
+    if not is_large or isinstance(field, models.AutoField) or conf.BAZIS_WS_ID_AS_STRING:
+        return []
+    message = f"{field} may hold numbers over 2**53, which JavaScript rounds to another user's."
+    hint = "BAZIS_WS_ID_AS_STRING = True sends ids as strings. Silence this if yours are small."
+    return [Warning(message, hint=hint, id="bazis_ws.W022")]
+
+
 def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
     """Find a channel layer that is missing, or that loses messages or connections."""
     backend = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {}).get("BACKEND")
@@ -282,6 +298,7 @@ ALL_CHECKS = (
     check_tokens,
     check_user_model,
     check_user_field,
+    check_ids,
     check_channel_layer,
     check_presence,
     check_daphne,

@@ -102,6 +102,12 @@ class Counts:
         self.recovered: Counter[str] = Counter()
         self.lag = Lag()
 
+    def note_delivered(self, published_at: float | None) -> None:
+        """Count a message written to a socket, and how long after publishing, if that is known."""
+        self.delivered += 1
+        if published_at is not None:
+            self.lag.observe(published_at)
+
     def note_closed(self, code: int) -> None:
         """Count the end of a connection."""
         self.closed[str(code) if code in _CLOSE_CODES else "other"] += 1

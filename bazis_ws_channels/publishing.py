@@ -17,17 +17,17 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.utils import translation
 
 from . import sending
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError
-from .groups import common_group, user_group
+from .groups import common_group, key_group
 from .presence.queries import acount_quietly, count_command, count_from, count_quietly
 from .protocol import data_frame
 from .types import GroupMessage
-from .users import pk_of, pks_of, several
+from .users import aseveral, in_space, key_of, keys_of, pk_of, pks_of, several
 
 __all__ = [
     "MessageTooBig",
@@ -48,8 +48,8 @@ logger = logging.getLogger("bazis_ws_channels")
 #: Characters of an idempotency key.
 _LONGEST_KEY = 255
 
-#: A message to each user, by primary key; or to everybody, by None.
-Addressed = tuple[Any, GroupMessage]
+#: A message to each user, by key; or to everybody, by None.
+Addressed = tuple[str | None, GroupMessage]
 
 
 def publish(
@@ -88,7 +88,7 @@ def publish(
     """
     sending.refuse_on_loop("apublish")
     users, once = several(users), _digest(idempotency_key)
-    messages = _to_users(users, data, record, once)
+    messages = _to_users(users, data_frame(data), record, once)
     return _send(messages, once, on_commit, using or _database_of(users))
 
 
@@ -102,12 +102,8 @@ async def apublish(
     using: str | None = None,
 ) -> int:
     """Async twin of `publish`."""
-    if isinstance(users, QuerySet):
-        users = [user async for user in users]
-    elif not isinstance(users, Sequence | set | frozenset):  # it may ask the database
-        users = await sync_to_async(several)(users)
-    users, once = several(users), _digest(idempotency_key)
-    messages = await _ato_users(users, data, record, once)
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
+    messages = await _ato_users(users, data_frame(data), record, once)
     return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
@@ -134,8 +130,9 @@ async def abroadcast(
     using: str | None = None,
 ) -> None:
     """Async twin of `broadcast`."""
-    once = _digest(idempotency_key)
-    await _asend([_to_everybody(data, record, once)], once, on_commit, using)
+    once = await in_space(_digest, idempotency_key)
+    message = await in_space(_to_everybody, data, record, once)
+    await _asend([message], once, on_commit, using)
 
 
 def notify(
@@ -169,8 +166,7 @@ async def anotify(
     using: str | None = None,
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
-    once = _digest(idempotency_key)
-    users = await sync_to_async(several)(users)
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
     messages = await sync_to_async(_to_each)(users, build, record, once)
     return await _asend(messages, once, on_commit, using or _database_of(users))
 
@@ -251,24 +247,22 @@ def _digest(idempotency_key: str | None) -> str | None:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _to_users(users: Sequence[Any], data: Any, record: bool, once: str | None) -> list[Addressed]:
-    frame = data_frame(data)
-    return [
-        (pk, sending.push(user_group(pk), frame, record=record, once=once)) for pk in pks_of(users)
-    ]
+def _to_users(users: Sequence[Any], frame: str, record: bool, once: str | None) -> list[Addressed]:
+    keys = keys_of(pks_of(users))
+    groups = map(key_group, keys)
+    pushes = sending.pushes(groups, frame, record=record, once=once)
+    return list(zip(keys, pushes, strict=True))
 
 
 async def _ato_users(
-    users: Sequence[Any], data: Any, record: bool, once: str | None
+    users: Sequence[Any], frame: str, record: bool, once: str | None
 ) -> list[Addressed]:
     """Async twin of `_to_users`: very many users don't hold the event loop up."""
-    frame = data_frame(data)
-    messages: dict[Any, GroupMessage] = {}
+    messages: dict[str | None, GroupMessage] = {}
     for number, some in enumerate(sending.rounds(users)):
         if number:
             await asyncio.sleep(0)
-        for pk in pks_of(some):
-            messages[pk] = sending.push(user_group(pk), frame, record=record, once=once)
+        messages.update(await in_space(_to_users, some, frame, record, once))
     return list(messages.items())
 
 
@@ -284,8 +278,8 @@ def _to_each(
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
             frame = data_frame(build(user))
-        pk = pk_of(user)
-        messages[pk] = sending.push(user_group(pk), frame, record=record, once=once)
+        key = key_of(pk_of(user))
+        messages[key] = sending.push(key_group(key), frame, record=record, once=once)
     return list(messages.items())
 
 
@@ -334,12 +328,12 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     """Send a round, and count the users' connections in the same round trip: before it, for who
     gets the message may go at once.
     """
-    pks = [pk for pk, _ in messages if pk is not None]
-    before = count_command(pks) if pks else None
-    counted = count_quietly(pks) if before is None else 0
+    keys = [key for key, _ in messages if key is not None]
+    before = count_command(keys) if keys else None
+    counted = count_quietly(keys) if before is None else 0
     with sending.noted(messages):
         reply = sending.send([message for _, message in messages], before)
-    return counted if before is None else count_from(pks, reply)
+    return counted if before is None else count_from(keys, reply)
 
 
 async def _asend(
@@ -356,11 +350,11 @@ async def _asend(
         return earlier
     connections = 0
     for round_ in sending.rounds(messages):
-        pks = [pk for pk, _ in round_ if pk is not None]
+        keys = [key for key, _ in round_ if key is not None]
         # Both are written at once where presence and the layer share a Redis: first the count.
         with sending.noted(round_):
             counted, _ = await asyncio.gather(
-                acount_quietly(pks), sending.asend([message for _, message in round_])
+                acount_quietly(keys), sending.asend([message for _, message in round_])
             )
         connections += counted
     if once is not None:

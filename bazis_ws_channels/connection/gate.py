@@ -67,7 +67,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._has_token = False
         self._seconds_left: float | None = None  # while the server has a token
-        line.on_close = self._leave_soon
+        line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
     def is_live(self) -> bool:
@@ -100,10 +100,7 @@ class Gate:
                 self._start_timer(self._seconds_left)
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
-        """Open a session, renew it, or change its user.
-
-        Args:
-            since: the position from which the client resumes.
+        """Open a session, renew it, or change its user; the client resumes from `since`.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.

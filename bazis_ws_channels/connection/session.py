@@ -19,7 +19,7 @@ from ..groups import common_group, key_group
 from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import CLOSE_AUTH, missed_frame, subscribed_frame
+from ..protocol import CLOSE_AUTH, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
 from .replay import Replay, Resumption
@@ -70,10 +70,11 @@ class Session:
         self.context = contextvars.copy_context()
         self.pk = identity.user.pk
         self.group = key_group(identity.key)
-        self.common_group = common_group(namespace_of(identity.key))
+        namespace = namespace_of(identity.key)
+        self.common_group = common_group(namespace)
         self.is_live = False
         self.has_ended = False
-        self.watches = Watches(layer, channel, write)
+        self.watches = Watches(layer, channel, write, namespace)
         self._watcher = watcher
         self._layer = layer
         self._channel = channel
@@ -81,7 +82,7 @@ class Session:
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
-        self._replay = Replay(layer, (self.group, self.common_group))
+        self._replay = Replay(layer, (self.group, self.common_group), write)
         self._expiry: asyncio.TimerHandle | None = None
 
     async def open(self, since: Since | None) -> None:
@@ -112,7 +113,7 @@ class Session:
             self._write(frame)
         held, self._held = self._held, []
         for event in held:
-            self._give(event)
+            self._replay.give(event)
         current_reauthorizer().add(self)
 
     async def renew(self, identity: Identity, since: Since | None) -> None:
@@ -159,29 +160,9 @@ class Session:
             place.next_offset += 1
             place.last = event["position"]
             self._write(event["frame"])
+            counts.note_delivered(event.get("at"))
         else:
-            self._give(event)
-
-    def _give(self, event: Event) -> None:
-        if event["type"] == "ws.missed":
-            if not self._replay.lost:
-                # All streams that broke are told together.
-                asyncio.get_running_loop().call_soon(self._tell_missed)
-            return self._replay.lose(event)
-        frame = self._replay.take(event)
-        if self._replay.lost:
-            self._tell_missed()
-        if frame is not None:
-            self._write(frame)
-            counts.delivered += 1
-            if "at" in event:
-                counts.lag.observe(event["at"])
-
-    def _tell_missed(self) -> None:
-        lost = self._replay.told()
-        if lost and self.is_live:
-            self._write(missed_frame(lost))
-            counts.missed += 1
+            self._replay.give(event)
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session."""

@@ -41,12 +41,13 @@ class Host:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = dict(options)
         self._key = repr(sorted(self.options.items(), key=lambda item: item[0]))
+        self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"<Host {self.label}>"

@@ -84,7 +84,8 @@ class Subscriber:
                 await asyncio.shield(waiter)
         except TimeoutError:
             await asyncio.sleep(0.05)  # where this loop is behind, the answer is there, unread
-            if self._heard_at > asked_at and tries > 1 and self._last_error is None:
+            is_heard = self._link is not None and self._link.heard_at > asked_at
+            if is_heard and tries > 1 and self._last_error is None:
                 # While Redis talks, what takes long is our own backlog.
                 return await self.subscribe(channel, tries=tries - 1)
             why = f" {explain(self._last_error)}" if self._last_error else ""

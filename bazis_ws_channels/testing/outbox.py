@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from .. import sending
 from ..types import GroupMessage
-from ..users import pk_of
+from ..users import pk_from_key, pk_of
 from .isolation import isolate
 
 __all__ = [
@@ -121,8 +121,9 @@ def capture() -> Iterator[Outbox]:
     """
     outbox = Outbox()
 
-    def tap(pk: Any, message: GroupMessage) -> None:
+    def tap(key: str | None, message: GroupMessage) -> None:
         _, event = message
+        pk = None if key is None else pk_from_key(key)
         data = json.loads(event["text"])["data"]
         outbox.append(Published(pk, data, bool(event.get("record"))))
 

@@ -1,5 +1,9 @@
 """System checks: each passes, fails and is registered."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 
@@ -17,7 +21,7 @@ from django.urls import path
 from bazis_ws_channels import checks, deploy_checks
 from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
 from bazis_ws_channels.routing import serves_sockets, websocket_urlpatterns
-from tests.kit import Redis
+from tests.kit import ROOT, Redis
 from tests.project.routing import project_urlpatterns
 from tests.sessions import callables
 from tests.sessions.forging import b64, ec_pair, rsa_pair
@@ -290,6 +294,30 @@ def test_user_model_without_the_mixin(settings):
     assert "W020" in found()
     settings.AUTH_USER_MODEL = "auth.User"
     assert "W020" not in found()
+
+
+@pytest.mark.parametrize(
+    ("model", "as_string", "is_told"),
+    [("SnowflakeUser", False, True), ("SnowflakeUser", True, False), ("UuidUser", False, False)],
+)
+def test_ids_that_javascript_rounds(tmp_path, model, as_string, is_told):
+    """Numbers of the project's own making; those that the database counts are no matter."""
+    env = {
+        "DJANGO_SETTINGS_MODULE": "tests.presence.identities.settings",
+        "IDENTITY": model,
+        "IDENTITY_DATABASE": str(tmp_path / "identities.sqlite3"),
+        "TEST_SETTINGS": json.dumps({"BAZIS_WS_ID_AS_STRING": as_string}),
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "django", "check"],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ("bazis_ws.W022" in result.stderr) is is_told
 
 
 @pytest.mark.parametrize("field", ["nickname", ""])

@@ -116,6 +116,11 @@ def _session(key: str) -> str:
     return _name(f"{key}.session")
 
 
+def _session_keys(keys: Sequence[str]) -> list[str]:
+    prefix = _name("")
+    return [f"{prefix}{key}.session" for key in keys]
+
+
 def _revocation(key: str) -> str:
     return _name(f"{key}.revoked")
 
@@ -355,13 +360,13 @@ _FORMS: dict[type[Any], Form] = {
     ),
     base.Statuses: Form(
         ("alive", "statuses"),
-        lambda q: [_name("last_seen"), *map(_session, q.keys)],
+        lambda q: [_name("last_seen"), *_session_keys(q.keys)],
         lambda q: q.keys,
         _statuses,
     ),
     base.Counts: Form(
         ("alive", "counts"),
-        lambda q: list(map(_session, q.keys)),
+        lambda q: _session_keys(q.keys),
         lambda q: [],
         _counts,
     ),
