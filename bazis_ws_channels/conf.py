@@ -30,7 +30,8 @@ class _Tokens:
     @property
     def BAZIS_WS_JWT_KEY(self) -> Key | None:
         """Verifying key: a string or PEM, `{kid: key}`, a JWK set, or a callable of the `kid`
-        (or its dotted path); `None`: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+        (or its dotted path), for instance `auth.keys.from_url(...)`; `None`: `SECRET_KEY` and
+        `SECRET_KEY_FALLBACKS`.
         """
         return getattr(settings, "BAZIS_WS_JWT_KEY", None)
 

@@ -145,6 +145,11 @@ class UserWsMixin(models.Model):
         return settings.LANGUAGE_CODE
 
 
+# Or it would hide that of `AbstractUser` behind it: the translated names would be lost, and
+# `makemigrations` would find a change in every existing user model.
+del UserWsMixin.Meta
+
+
 class UserWsQuerySet(models.QuerySet[Any]):
     """A queryset of users that knows about presence: `objects = UserWsQuerySet.as_manager()`,
     or `UserManager.from_queryset(UserWsQuerySet)()`.

@@ -35,9 +35,12 @@ __all__ = [
     "abroadcast",
     "anotify",
     "apublish",
+    "apublish_changed",
     "broadcast",
+    "notification",
     "notify",
     "publish",
+    "publish_changed",
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
@@ -168,6 +171,65 @@ async def anotify(
     return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
+# --- two messages that front ends share ------------------------------------------------------
+
+
+def notification(title: Any, text: Any = None, obj: Model | None = None, **extra: Any) -> Any:
+    """Return the message that shows a notification, for `notify` or `publish`:
+    ``{"action": "notification", "title": ..., "text": ..., "resource": "app.model", "id": "..."}``.
+
+    Args:
+        title, text: lazy strings are translated when they are published: by `notify` into each
+            user's language.
+        obj: what it is about, a saved instance.
+        extra: further keys of the message.
+
+    Raises:
+        ValueError: `obj` is not saved.
+    """
+    message = {"action": "notification", "title": title}
+    if text is not None:
+        message["text"] = text
+    return {**message, **(_reference(obj) if obj is not None else {}), **extra}
+
+
+def publish_changed(obj: Model, users: Iterable[Any] | None = None) -> None:
+    """Tell `users`, or everybody, after the commit that an object has changed, so that clients
+    load it again: ``{"resource": "app.model", "id": "..."}``.
+
+    Everybody hears of it, whether they may see the object or not: so it says no more than that.
+    For one that is deleted, call it before.
+
+    Raises:
+        ValueError: `obj` is not saved.
+        SynchronousOnlyOperation: called on an event loop; use `apublish_changed`.
+    """
+    sending.refuse_on_loop("apublish_changed")
+    data, using = _reference(obj), obj._state.db
+    if users is None:
+        broadcast(data, on_commit=True, using=using)
+    else:
+        publish(users, data, on_commit=True, using=using)
+
+
+async def apublish_changed(obj: Model, users: Iterable[Any] | None = None) -> None:
+    """Async twin of `publish_changed`."""
+    data, using = _reference(obj), obj._state.db
+    if users is None:
+        await abroadcast(data, on_commit=True, using=using)
+    else:
+        await apublish(users, data, on_commit=True, using=using)
+
+
+def _reference(obj: Model) -> dict[str, str]:
+    """Return what an object is called in a message: as JSON:API does, the id as a string."""
+    if not isinstance(obj, Model):
+        raise TypeError(f"expected a model instance, got {obj!r:.80}")
+    if obj.pk is None or obj._state.adding:
+        raise ValueError(f"{obj!r} is not saved, so no client can load it: save it first.")
+    return {"resource": obj._meta.label_lower, "id": str(obj.pk)}
+
+
 # --- messages -------------------------------------------------------------------------------
 
 
@@ -269,7 +331,8 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     keys = [key for key, _ in messages if key is not None]
     before = count_command(keys) if keys else None
     counted = count_quietly(keys) if before is None else 0
-    reply = sending.send([message for _, message in messages], before)
+    with sending.noted(messages):
+        reply = sending.send([message for _, message in messages], before)
     return counted if before is None else count_from(keys, reply)
 
 
@@ -289,9 +352,10 @@ async def _asend(
     for round_ in sending.rounds(messages):
         keys = [key for key, _ in round_ if key is not None]
         # Both are written at once where presence and the layer share a Redis: first the count.
-        counted, _ = await asyncio.gather(
-            acount_quietly(keys), sending.asend([message for _, message in round_])
-        )
+        with sending.noted(round_):
+            counted, _ = await asyncio.gather(
+                acount_quietly(keys), sending.asend([message for _, message in round_])
+            )
         connections += counted
     if once is not None:
         await sending.aremember(once, connections)
@@ -306,5 +370,6 @@ def _send_quietly(messages: Sequence[Addressed], once: str | None) -> None:
 
 
 def _send_uncounted(messages: Sequence[Addressed]) -> int:
-    sending.send([message for _, message in messages])
+    with sending.noted(messages):
+        sending.send([message for _, message in messages])
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
 from .history.base import Streams
@@ -34,6 +36,7 @@ __all__ = [
     "asend",
     "channel_layer",
     "failing_as_publish_error",
+    "noted",
     "push",
     "pushes",
     "recall",
@@ -42,12 +45,17 @@ __all__ = [
     "rounds",
     "send",
     "sent_listeners",
+    "taps",
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 500
+
+#: Called with all that is published, a user's key (None for everybody) and the message:
+#: by the test kit.
+taps: list[Callable[[str | None, GroupMessage], None]] = []
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
@@ -91,6 +99,29 @@ def pushes(
 def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Return `items` in rounds, each to be sent within the time limit."""
     return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+
+
+@contextmanager
+def noted(messages: Sequence[tuple[str | None, GroupMessage]]) -> Iterator[None]:
+    """Stamp and count what is published while it is handed over, and show it to the taps.
+
+    Args:
+        messages: each with its user's key, or with None for everybody.
+    """
+    now = time.time()
+    for _, (_, event) in messages:
+        event["at"] = now
+    for tap in taps:
+        for key, message in messages:
+            tap(key, message)
+    outcome = "failed"
+    try:
+        yield
+        outcome = "ok"
+    finally:
+        broadcasts = sum(key is None for key, _ in messages)
+        counters.published("common", outcome, broadcasts)
+        counters.published("user", outcome, len(messages) - broadcasts)
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
@@ -26,8 +25,6 @@ from .session import Session
 from .tasks import Tasks
 
 __all__ = ["Gate"]
-
-logger = logging.getLogger("bazis_ws_channels")
 
 #: How long a cancelled `session_started` may take to end.
 _CANCEL_SECONDS = 5.0
@@ -78,10 +75,9 @@ class Gate:
         return self.session is not None and self.session.is_live
 
     @property
-    def label(self) -> str:
-        """Names the connection in the log: never a token, never a body."""
-        session = self.session
-        return f"user {session.pk}, session {session.id}" if session else "no session"
+    def names(self) -> dict[str, Any]:
+        """What names the connection in the log; empty without a session."""
+        return {"user": each.pk, "session": each.id} if (each := self.session) else {}
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -153,8 +149,7 @@ class Gate:
 
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
-        session = self.session
-        if session is None or session.has_ended:
+        if (session := self.session) is None or session.has_ended:
             return
         if event["type"] == "ws.presence":
             session.watches.changed(event)
@@ -211,17 +206,17 @@ class Gate:
         session.stop()
         try:
             await self.inbox.leave_groups()  # and again, when nothing can join any more
-            if starting is not None and starting is not asyncio.current_task():
-                starting.cancel()
-                await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
-            await session.close()
+            try:
+                await _cancel(starting)
+            finally:
+                await session.close()  # also where the connection's end cancels this
             await self.inbox.leave_groups()
         finally:
             try:
                 if starting is not None:
                     await self._ended()
             except Exception:
-                logger.exception("session_ended() failed (%s)", self.label)
+                self._tasks.guard.log_exception("session_ended() failed")
             finally:
                 self.session = None
 
@@ -268,3 +263,10 @@ class Gate:
         timer.cancel()
         current_lobby().leave(self)
         return max(0.0, timer.when() - asyncio.get_running_loop().time())
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task, unless it is the running one, and wait for its end, but not for ever."""
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)

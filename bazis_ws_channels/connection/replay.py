@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..counters import counts
 from ..history.base import Streams
 from ..history.positions import STREAMS, Entry, Position, Since, missing
 from ..protocol import missed_frame, positioned
@@ -131,6 +132,7 @@ class Replay:
             return self._lose(event)
         place, position = self.places[event["group"]], event.get("position")
         if position is None or place.last is None:
+            counts.note_delivered(event.get("at"))
             return self._write(event["text"])
         ahead = position[0] - place.last.offset
         if ahead <= 0:
@@ -142,6 +144,7 @@ class Replay:
         place.move(position)
         if "frame" not in event:  # made once for all who get the event
             event["frame"] = positioned(event["text"], place.stream, str(position))
+        counts.note_delivered(event.get("at"))
         self._write(event["frame"])
 
     def _lose(self, event: Event) -> None:
@@ -163,6 +166,7 @@ class Replay:
         if not lost:
             return
         self._write(missed_frame(lost))
+        counts.missed += 1
         for place in self.places.values():
             if place.last is not None:
                 place.move(place.last)

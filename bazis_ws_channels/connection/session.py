@@ -14,6 +14,7 @@ from typing import Any
 
 from ..auth.identity import Identity
 from ..auth.reauthorization import Verdict, current_reauthorizer
+from ..counters import counts
 from ..groups import common_group, key_group
 from ..history.positions import Since
 from ..presence.roster import Watcher
@@ -104,6 +105,10 @@ class Session:
         self._held = [event for event in self._held if event["type"] != "ws.missed"]
         await self._connect(self.identity)
         self._start(self.identity, resumption)
+        counts.sessions += 1
+        counts.delivered += len(resumption.frames)
+        if resumption.recovered is not None:
+            counts.recovered[str(resumption.recovered).lower()] += 1
         for frame in resumption.frames:
             self._write(frame)
         held, self._held = self._held, []
@@ -128,6 +133,7 @@ class Session:
 
     def stop(self) -> None:
         """Deliver nothing any more."""
+        counts.sessions -= self.is_live
         self.is_live, self.has_ended = False, True
         current_reauthorizer().discard(self)
         if self._expiry is not None:
@@ -154,6 +160,7 @@ class Session:
             place.next_offset += 1
             place.last = event["position"]
             self._write(event["frame"])
+            counts.note_delivered(event.get("at"))
         else:
             self._replay.give(event)
 

@@ -14,6 +14,7 @@ from channels_redis.utils import create_pool, decode_hosts
 from django.conf import settings
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from ..conf import conf
@@ -59,6 +60,14 @@ class Host:
         if "address" in self.options:
             return str(self.options["address"]).rpartition("@")[2].rpartition("//")[2]
         return f"{self.options.get('host', 'localhost')}:{self.options.get('port', 6379)}"
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        options = self.options
+        if "address" in options:
+            options = {**options, **parse_url(str(options["address"]))}
+        return int(options.get("db") or 0)
 
     @property
     def timeout_seconds(self) -> float:

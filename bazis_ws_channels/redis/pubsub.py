@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from ..counters import counts
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 from .errors import explain
@@ -51,6 +52,7 @@ class Subscriber:
         self._patterns: set[str] = set()
         self._is_checking = False
         self._was_lost = False
+        self._was_connected = False
         self._failures = 0
         self._last_error: Exception | None = None
 
@@ -176,6 +178,8 @@ class Subscriber:
         try:
             async with asyncio.timeout(max(TIMEOUT_SECONDS, self._connection.host.connect_seconds)):
                 await link.connect()
+            counts.redis_reconnects += self._was_connected
+            self._was_connected = True
             self._link, self._last_error = link, None
             self._subscribe_to_all()
             await self._read_all(link)
