@@ -8,9 +8,9 @@ from django.db import DataError
 
 from bazis_ws_channels import auth
 from bazis_ws_channels.auth import tokens
+from bazis_ws_channels.auth.arrivals import aauthenticate
 from bazis_ws_channels.auth.identity import (
     Identity,
-    aauthenticate,
     asession_identity,
     authenticate,
     identify,
