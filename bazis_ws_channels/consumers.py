@@ -133,7 +133,7 @@ class UserWsConsumer(Outgoing):
 
     async def _open(self) -> None:
         tracker = current_tracker()
-        tracker.line_opened(self._line)
+        tracker.lines.add(self._line)
         groups = tuple(self.groups or ())
         missed = tracker.messages_missed, current_reauthorizer().look_again
         self.channel_name = await self._inbox.open(groups, *missed)
@@ -157,7 +157,7 @@ class UserWsConsumer(Outgoing):
         logger.debug("A connection ended with %d", code, extra=names)
 
     async def _clean_up(self) -> None:
-        current_tracker().line_closed(self._line)
+        current_tracker().lines.discard(self._line)
         self._line.abandon()
         self._intake.close()
         await self._tasks.cancel()
@@ -304,7 +304,7 @@ class UserWsConsumer(Outgoing):
         self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
     ) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
-        if close in protocol.CLOSE_FOR_WHAT_WAS_SENT:
+        if close in protocol.BLAMES_CLIENT:
             self._intake.stop()
         await self._line.fail(code, detail, close, retry_after)
 

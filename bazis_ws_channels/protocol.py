@@ -17,9 +17,9 @@ from django.db.models import Model
 from .conf import conf
 
 __all__ = [
+    "BLAMES_CLIENT",
     "CLOSE_AUTH",
     "CLOSE_BAD_CLIENT",
-    "CLOSE_FOR_WHAT_WAS_SENT",
     "CLOSE_GOING_DOWN",
     "CLOSE_SERVER_FAILURE",
     "CLOSE_TOO_BIG",
@@ -48,7 +48,7 @@ CLOSE_TOO_MUCH: Final = 4429
 CLOSE_SERVER_FAILURE: Final = 4500
 CLOSE_GOING_DOWN: Final = 4503
 #: The client has sent what nobody serves: there is no point in reading on.
-CLOSE_FOR_WHAT_WAS_SENT: Final = frozenset({CLOSE_BAD_CLIENT, CLOSE_TOO_BIG, CLOSE_TOO_MUCH})
+BLAMES_CLIENT: Final = frozenset({CLOSE_BAD_CLIENT, CLOSE_TOO_BIG, CLOSE_TOO_MUCH})
 
 PONG: Final = '{"type": "pong"}'
 

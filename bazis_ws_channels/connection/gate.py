@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -13,14 +12,13 @@ from django.contrib.auth.models import AnonymousUser
 from .. import protocol
 from ..auth.identity import Identity
 from ..auth.reauthorization import current_reauthorizer
-from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..history.positions import Since
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
 from .line import Line
-from .lobby import address_of, current_lobby
+from .patience import Patience
 from .session import Session
 from .tasks import Tasks
 
@@ -64,9 +62,7 @@ class Gate:
         self._started = started
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._has_token = False
-        self._seconds_left: float | None = None  # while the server has a token
+        self._patience = Patience(scope, tasks, line, lambda: self.is_live)
         line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
@@ -81,23 +77,11 @@ class Gate:
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
-        seconds = conf.BAZIS_WS_AUTH_TIMEOUT
-        if self._has_token:
-            self._seconds_left = seconds if self._seconds_left is None else self._seconds_left
-        elif self._timer is None:
-            self._start_timer(seconds)
+        self._patience.start()
 
-    @contextlib.contextmanager
-    def token_in_hand(self) -> Iterator[None]:
+    def token_in_hand(self) -> AbstractContextManager[None]:
         """Let no time run out while the server has a token that it has not looked at."""
-        self._seconds_left = self._stop_timer()
-        self._has_token = True
-        try:
-            yield
-        finally:
-            self._has_token = False
-            if self._seconds_left is not None and not self.is_live:
-                self._start_timer(self._seconds_left)
+        return self._patience.token_in_hand()
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user; the client resumes from `since`.
@@ -115,7 +99,7 @@ class Gate:
                 await self.session.open(since)
                 self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
-            self._stop_timer()
+            self._patience.stop()
 
     async def end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
@@ -183,7 +167,7 @@ class Gate:
 
     async def close(self) -> None:
         """Leave: the connection is gone, or about to go."""
-        self._stop_timer()
+        self._patience.stop()
         async with self.lock:
             await self._leave()
 
@@ -232,37 +216,6 @@ class Gate:
         async with self.lock:  # a newer token may be on its way in
             if session is self.session and session.identity is identity:
                 await self._end(code, detail, close)
-
-    def _timed_out(self) -> None:
-        self._stop_timer()
-        detail = "No valid token within the time"
-        self._tasks.spawn(self._line.fail("auth_timeout", detail, protocol.CLOSE_AUTH))
-
-    def give_way(self, *, to_address: bool) -> None:
-        """Close, for others wait for a token too, and this one has waited longest."""
-        if self._stop_timer() is None:
-            return
-        code, close = "server_busy", protocol.CLOSE_GOING_DOWN
-        if to_address:
-            code, close = "too_many_connections", protocol.CLOSE_TOO_MUCH
-        detail = "Too many connections without a token"
-        retry_after = None if to_address else round(random.uniform(1, 5), 1)
-        self._tasks.spawn(self._line.fail(code, detail, close, retry_after))
-
-    def _start_timer(self, seconds: float) -> None:
-        if not self._line.is_closing:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._timed_out)
-            current_lobby().enter(self, address_of(self._scope))
-
-    def _stop_timer(self) -> float | None:
-        """Return the seconds that were left, if it was running."""
-        timer, self._timer = self._timer, None
-        if timer is None:
-            return None
-        timer.cancel()
-        current_lobby().leave(self)
-        return max(0.0, timer.when() - asyncio.get_running_loop().time())
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

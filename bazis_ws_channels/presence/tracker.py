@@ -8,6 +8,7 @@ records are still there; a session is written when it opens and when it closes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,11 +50,12 @@ class Tracker:
     """Keeps one event loop's sessions in the presence store.
 
     Attributes:
+        lines: all open connections of this loop, with a session or without.
         lease: the lease under which the sessions are written.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lines: set[Line] = set()
+        self.lines: set[Line] = set()
         self._clock = clock
         self._is_stopping = False
         self.lease = Lease(clock)
@@ -61,14 +63,6 @@ class Tracker:
         self._announcer = Announcer(self._confirm)
         self._keeper = Keeper(self.lease, self._roster, self._announcer, clock)
         on_server_stop(self.stop)
-
-    def line_opened(self, line: Line) -> None:
-        """Enter an open connection, with a session or without."""
-        self._lines.add(line)
-
-    def line_closed(self, line: Line) -> None:
-        """Forget a connection: it is gone."""
-        self._lines.discard(line)
 
     async def connect(self, session_id: str, key: str, watcher: Watcher, token: Token) -> None:
         """Write that a session of the user with this key is open; the same again renews it.
@@ -107,14 +101,15 @@ class Tracker:
         """
         self._is_stopping = True
         self._keeper.cancel()
-        return self._stop(list(self._lines))
+        return self._stop(list(self.lines))
 
     async def _stop(self, lines: list[Line]) -> None:
         # First what is one call for all: closing many sockets takes its time.
         self._roster.remove_all()
         await self._keeper.write_departures()
         for number, line in enumerate(lines, 1):
-            await line.go_down()
+            with contextlib.suppress(Exception):  # whatever one connection does
+                await line.go_down()
             if number % _CLOSES_A_TURN == 0:
                 await asyncio.sleep(0)
         for _ in range(int(_GOING_SECONDS / _LOOK_SECONDS)):

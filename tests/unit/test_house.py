@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2] / PACKAGE
 #: From the ground up: a module may import from lower floors, and from its own package.
 FLOORS = [
     {
-        "conf", "counters", "exceptions", "groups", "loops", "membership", "protocol", "signals",
-        "times", "types", "users",
+        "buckets", "conf", "counters", "exceptions", "groups", "loops", "membership", "protocol",
+        "signals", "times", "types", "users",
     },
     {"redis", "servers"},
     {"history"},
@@ -69,10 +69,12 @@ OFFERED = {
     "models": ["UserWsMixin", "UserWsQuerySet"],
     "exceptions": [
         "AuthenticationFailed", "ChannelLayerUnavailable", "JwksUnavailable", "MessageTooBig",
-        "PresenceUnavailable", "PublishError", "SessionRefused", "TokenError", "WsError",
+        "PresenceUnavailable", "PublishError", "ServerBusy", "SessionRefused", "TokenError",
+        "WsError",
     ],
     "protocol": [
-        "CLOSE_AUTH", "CLOSE_BAD_CLIENT", "CLOSE_GOING_DOWN", "CLOSE_SERVER_FAILURE",
+        "BLAMES_CLIENT", "CLOSE_AUTH", "CLOSE_BAD_CLIENT", "CLOSE_GOING_DOWN",
+        "CLOSE_SERVER_FAILURE",
         "CLOSE_TOO_BIG", "CLOSE_TOO_MUCH", "PONG", "SUBPROTOCOL", "BadMessage", "data_frame",
         "error_frame", "json_id", "missed_frame", "parse", "positioned", "presence_frame",
         "subscribed_frame",

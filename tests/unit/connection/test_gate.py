@@ -128,18 +128,18 @@ async def test_who_brings_no_token_in_time_is_closed(world, settings):
             pass
     assert await world.told() == ["auth_timeout", 4401]
     world.gate.await_token()
-    assert world.gate._timer is None  # it is closing
+    assert world.gate._patience._timer is None  # it is closing
 
 
 async def test_a_token_stops_the_timer(world, alice):
     """And the end of the session starts it again."""
     world.gate.await_token()
-    timer = world.gate._timer
+    timer = world.gate._patience._timer
     await world.gate.admit(identity(alice))
     assert timer.cancelled()
     await world.gate.end("logged_out", "x")
     assert isinstance(world.scope["user"], AnonymousUser)
-    assert world.gate._timer is not None
+    assert world.gate._patience._timer is not None
     assert await world.told() == ["subscribed", "logged_out"]
     assert counts("1") == [0]
 
@@ -148,7 +148,7 @@ async def test_an_end_that_closes_waits_for_no_token(world, alice):
     """The socket is gone."""
     await world.gate.admit(identity(alice))
     await world.gate.end("too_many_connections", "x", 4429)
-    assert world.gate._timer is None
+    assert world.gate._patience._timer is None
     assert await world.told() == ["subscribed", "too_many_connections", 4429]
 
 
@@ -167,7 +167,7 @@ async def test_an_expired_token_ends_its_session(world, alice):
     await world.gate.admit(identity(alice, expires_in=-5))
     assert await world.told() == ["subscribed", "expired_token"]
     assert not world.gate.is_live
-    assert world.gate._timer is not None
+    assert world.gate._patience._timer is not None
 
 
 async def test_a_newer_token_on_its_way_in_wins(world, alice):
@@ -224,6 +224,6 @@ async def test_close_leaves_nothing(world, alice):
     await world.gate.admit(identity(alice))
     world.gate.await_token()
     await world.gate.close()
-    assert world.gate._timer is None
+    assert world.gate._patience._timer is None
     assert counts("1") == [0]
     assert not any(get_channel_layer().groups.values())

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bazis_ws_channels.connection.limits import Limits, Refusal, TokenBucket
+from bazis_ws_channels.buckets import TokenBucket
+from bazis_ws_channels.connection.limits import Limits, Refusal
 
 
 def test_a_bucket_allows_a_burst_and_then_a_rate(clock):

@@ -32,11 +32,11 @@ class Line:
 
     def __init__(self, error=None):
         self.error = error
-        self.went_down = False
+        self.went_down = self.is_gone = False
 
     async def go_down(self):
         """Close."""
-        self.went_down = True
+        self.went_down = self.is_gone = True
         if self.error is not None:
             raise self.error
 
