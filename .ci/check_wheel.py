@@ -14,6 +14,8 @@ NEEDED = [
     "bazis_ws_channels/static/bazis_ws_channels/client.js",
     "bazis_ws_channels/static/bazis_ws_channels/package.json",
     "bazis_ws_channels/management/commands/ws_publish.py",
+    "bazis_ws_channels/pytest_plugin.py",
+    "bazis_ws_channels/testing/__init__.py",
     "bazis_ws_channels/management/commands/ws_token.py",
     "bazis_ws_channels/presence/stores/lua/connect.lua",
 ]

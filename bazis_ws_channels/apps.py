@@ -1,5 +1,7 @@
 """The Django app."""
 
+from importlib.util import find_spec
+
 from django.apps import AppConfig
 from django.core import checks
 
@@ -23,3 +25,12 @@ class BazisWsChannelsConfig(AppConfig):
         for check in DEPLOY_CHECKS:
             checks.register(check, "bazis_ws_channels", deploy=True)
         connect_receivers()
+        _register_metrics()
+
+
+def _register_metrics() -> None:
+    """Add the metrics to prometheus_client's registry, where that is installed."""
+    if find_spec("prometheus_client") is not None:
+        from .metrics import register
+
+        register()

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import models
 from django.utils.module_loading import import_string
 
 from .auth import keys
@@ -22,6 +23,7 @@ from .redis.hosts import presence_host
 
 __all__ = [
     "ALL_CHECKS",
+    "check_application",
     "check_channel_layer",
     "check_daphne",
     "check_names",
@@ -112,7 +114,7 @@ def check_tokens(**kwargs: Any) -> list[CheckMessage]:
             message = f"BAZIS_WS_JWT_SIGNING_KEY can't sign: {error}"
             return [Error(message, hint=hint, id="bazis_ws.E013")]
     if algorithms[0].startswith("HS") and any(_is_weak(key) for key in known):
-        hint = "Use at least 32 random bytes (RFC 7518, section 3.2), and none from a template."
+        hint = "Use at least 32 random bytes (RFC 7518, section 3.2)."
         message = "Tokens are signed with a secret that can be guessed."
         weak = Warning if settings.DEBUG else Error
         return [weak(message, hint=hint, id="bazis_ws.E012")]
@@ -125,7 +127,8 @@ def check_user_model(**kwargs: Any) -> list[CheckMessage]:
 
     model: Any = get_user_model()
     messages: list[CheckMessage] = []
-    if not issubclass(model, UserWsMixin):
+    # Django's own user can have no mixin, and needs none: publishing takes any user.
+    if not issubclass(model, UserWsMixin) and model._meta.label != "auth.User":
         hint = "class User(bazis_ws_channels.models.UserWsMixin, AbstractUser): ..."
         messages.append(
             Warning(f"{model.__name__} has no UserWsMixin.", hint=hint, id="bazis_ws.W020")
@@ -154,6 +157,21 @@ def check_user_field(**kwargs: Any) -> list[CheckMessage]:
         )
         messages.append(Error(message, hint=hint, id="bazis_ws.E022"))
     return messages
+
+
+def check_ids(**kwargs: Any) -> list[CheckMessage]:
+    """Find primary keys that JavaScript would round: large numbers that the database doesn't count
+    up from 1, such as snowflakes. Those that it does count never come so far.
+    """
+    field: Any = get_user_model()._meta.pk
+    while field.remote_field:  # the key of a child model
+        field = field.target_field
+    is_large = isinstance(field, models.BigIntegerField | models.PositiveBigIntegerField)
+    if not is_large or isinstance(field, models.AutoField) or conf.BAZIS_WS_ID_AS_STRING:
+        return []
+    message = f"{field} may hold numbers over 2**53, which JavaScript rounds to another user's."
+    hint = "BAZIS_WS_ID_AS_STRING = True sends ids as strings. Silence this if yours are small."
+    return [Warning(message, hint=hint, id="bazis_ws.W022")]
 
 
 def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
@@ -202,6 +220,32 @@ def check_daphne(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def check_application(**kwargs: Any) -> list[CheckMessage]:
+    """Find an ASGI application that is missing, or has no route to the consumer."""
+    from .routing import serves_sockets
+
+    name = getattr(settings, "ASGI_APPLICATION", None)
+    if not name:
+        if not apps.is_installed("daphne"):
+            return []  # the server is told where the application is
+        hint = 'For instance "mysite.asgi.application".'
+        message = "ASGI_APPLICATION is not set: runserver will not serve WebSockets."
+        return [Warning(message, hint=hint, id="bazis_ws.W052")]
+    try:
+        application = import_string(name)
+    except Exception as error:  # the project's module may raise anything
+        message = f"ASGI_APPLICATION = {name!r} can't be imported: {error!r}"
+        return [Warning(message, id="bazis_ws.W053")]
+    if serves_sockets(application) is False:
+        hint = (
+            '"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns)) in a'
+            " ProtocolTypeRouter; see the README."
+        )
+        message = f"{name} has no WebSocket route to UserWsConsumer: nobody can connect."
+        return [Warning(message, hint=hint, id="bazis_ws.W054")]
+    return []
+
+
 def _is_unique(model: Any, name: str) -> bool:
     """Tell whether no two users share a value of a field."""
     if name == "pk":
@@ -245,7 +289,7 @@ def _is_weak(key: Any) -> bool:
     if not isinstance(key, str | bytes):
         return False
     text = key if isinstance(key, str) else key.decode("latin-1")
-    return len(text) < 32 or len(set(text)) < 5 or text.startswith("django-insecure-")
+    return len(text) < 32 or len(set(text)) < 5
 
 
 ALL_CHECKS = (
@@ -254,7 +298,9 @@ ALL_CHECKS = (
     check_tokens,
     check_user_model,
     check_user_field,
+    check_ids,
     check_channel_layer,
     check_presence,
     check_daphne,
+    check_application,
 )

@@ -16,7 +16,7 @@ __all__ = ["Settings", "conf"]
 #: One key, several by ``kid`` (or a JWK set), or what returns one for a ``kid``.
 Key = str | bytes | Mapping[str, Any] | Callable[[str | None], Any]
 
-_NAMESPACE = re.compile(r"[a-zA-Z0-9_-]{1,40}")
+_NAMESPACE = re.compile(r"[a-zA-Z0-9_-]{1,63}")
 
 
 class _Tokens:
@@ -30,7 +30,8 @@ class _Tokens:
     @property
     def BAZIS_WS_JWT_KEY(self) -> Key | None:
         """Verifying key: a string or PEM, `{kid: key}`, a JWK set, or a callable of the `kid`
-        (or its dotted path); `None`: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`.
+        (or its dotted path), for instance `auth.keys.from_url(...)`; `None`: `SECRET_KEY` and
+        `SECRET_KEY_FALLBACKS`.
         """
         return getattr(settings, "BAZIS_WS_JWT_KEY", None)
 
@@ -322,9 +323,15 @@ class Settings(_Tokens, _Endings, _Limits, _Delivery, _History, _Presence, _Spac
         name = value() if callable(value) else value
         if name and not _NAMESPACE.fullmatch(name):
             raise ImproperlyConfigured(
-                f"BAZIS_WS_NAMESPACE: {name!r} is no name of 1 to 40 letters, digits, '-', '_'."
+                f"BAZIS_WS_NAMESPACE: {name!r} is no name of 1 to 63 letters, digits, '-', '_'."
             )
         return name
+
+    @property
+    def namespace_is_fixed(self) -> bool:
+        """Whether there is one user space at all times."""
+        value = self.BAZIS_WS_NAMESPACE
+        return isinstance(value, str) and "." not in value
 
     @property
     def algorithms(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ from .connection.outgoing import Outgoing
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .connection.watches import WatchForbidden
+from .counters import counts
 from .history.positions import since_in, since_of
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
@@ -34,6 +36,8 @@ from .types import Event, Receive, Scope, Send
 from .users import pk_from_json
 
 __all__ = ["UserWsConsumer"]
+
+logger = logging.getLogger("bazis_ws_channels")
 
 #: Message types that a method may serve: no leading underscore, nothing but a name.
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
@@ -87,6 +91,8 @@ class UserWsConsumer(Outgoing):
         if (await receive())["type"] != "websocket.connect":
             return
         self._set_up(scope, receive, send)
+        counts.opened += 1
+        counts.connections += 1
         code = 1006
         try:
             # Before the socket is accepted: frames may be right behind the handshake.
@@ -99,6 +105,7 @@ class UserWsConsumer(Outgoing):
                 await self._line.close(protocol.CLOSE_GOING_DOWN)
                 raise
         finally:
+            self._note_end(code)
             await self._clean_up()
             await self.disconnect(code)
             self._line.finish()
@@ -110,7 +117,7 @@ class UserWsConsumer(Outgoing):
         self._line = Line(send, self._tasks)
         hooks = self.session_started, self.session_ended
         self._gate = Gate(scope, self._tasks, self._line, *hooks)
-        self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.label)
+        self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.names)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
         self._gate.inbox = self._inbox
         self._intake = Intake(receive, self._tasks, self._limits, self._receive_frame, self.fail)
@@ -144,6 +151,14 @@ class UserWsConsumer(Outgoing):
             if identity is not None:
                 await self._gate.admit(identity, since)
 
+    def _note_end(self, code: int) -> None:
+        """Count the end of the connection, and log it for who looks closely."""
+        code = self._line.closed_with or code
+        counts.connections -= 1
+        counts.note_closed(code)
+        names = {**self._gate.names, "close_code": code}
+        logger.debug("A connection ended with %d", code, extra=names)
+
     async def _clean_up(self) -> None:
         current_tracker().lines.discard(self._line)
         self._line.abandon()
@@ -156,6 +171,7 @@ class UserWsConsumer(Outgoing):
 
     @sensitive_variables()
     async def _receive_frame(self, event: Event) -> None:
+        counts.received += 1
         text, data = event.get("text"), event.get("bytes")
         if self._line.is_closing or not await self._may(self._limits.admit(text, data)):
             return

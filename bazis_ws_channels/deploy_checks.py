@@ -21,12 +21,16 @@ from .redis.hosts import Host, hosts_of, presence_host
 
 __all__ = [
     "ALL_CHECKS",
+    "check_cluster",
     "check_cookies",
+    "check_generated_key",
     "check_own_tokens",
     "check_redis_is_not_a_cache",
     "check_redis_keeps",
 ]
 
+#: How every key begins that Django's startproject generates.
+_GENERATED = "django-insecure-"
 #: How long Redis may take, to connect and to answer.
 _REDIS_SECONDS = 0.3
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
@@ -43,6 +47,21 @@ def check_own_tokens(**kwargs: Any) -> list[CheckMessage]:
         " password voids those without Redis, and they name the user by the primary key."
     )
     return [Warning(message, hint=hint, id="bazis_ws.W014")]
+
+
+def check_generated_key(**kwargs: Any) -> list[CheckMessage]:
+    """Find the SECRET_KEY that `startproject` generated, which is in the repository as a rule.
+
+    Only ``check --deploy`` asks: it is as random as it should be, and good for developing.
+    """
+    source = conf.BAZIS_WS_JWT_KEY
+    known = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS] if source is None else [source]
+    generated = any(isinstance(key, str) and key.startswith(_GENERATED) for key in known)
+    if not generated or not conf.algorithms[0].startswith("HS"):
+        return []
+    message = "Tokens are signed with the SECRET_KEY that startproject wrote into the settings."
+    hint = "Whoever can read the repository can sign in as anybody. Make another, and keep it out."
+    return [Error(message, hint=hint, id="bazis_ws.E015")]
 
 
 def check_cookies(**kwargs: Any) -> list[CheckMessage]:
@@ -163,6 +182,7 @@ def _database(host: Host) -> tuple[str, int, str] | None:
 
 ALL_CHECKS = (
     check_own_tokens,
+    check_generated_key,
     check_cookies,
     check_redis_keeps,
     check_redis_is_not_a_cache,

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "AuthenticationFailed",
     "ChannelLayerUnavailable",
+    "JwksUnavailable",
     "MessageTooBig",
     "PresenceUnavailable",
     "PublishError",
@@ -80,3 +81,7 @@ class ChannelLayerUnavailable(WsError):
 
 class PresenceUnavailable(WsError):
     """The presence store is out of reach."""
+
+
+class JwksUnavailable(WsError):
+    """An identity provider has given no keys yet."""

@@ -66,7 +66,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     Args:
         hosts: as in channels-redis; several hosts are shards.
-        prefix: put before every Redis channel.
+        prefix: put before every Redis channel; the number of the first host's database follows,
+            unless it is 0.
         on_disconnect, on_reconnect: called without arguments, on the event loop, when a shard's
             subscriptions are lost, and when they are all confirmed again.
         options: as in channels-redis: ``symmetric_encryption_keys``, ``serializer_format``.
@@ -84,7 +85,9 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     ) -> None:
         super().__init__(hosts=hosts, prefix=prefix, **options)
         self.hosts = hosts_of(hosts)
-        self.prefix = prefix
+        # Database numbers don't separate pub/sub: two projects on one Redis would hear each other.
+        number = self.hosts[0].database
+        self.prefix = f"{prefix}.{number}" if number else prefix
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self.streams = RedisStreams(self, lambda: self._parts.get().healer)
@@ -223,6 +226,12 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         """The members of this event loop's groups, by Redis channel."""
         return self._parts.get().members.groups
 
+    @property
+    def is_subscribed(self) -> bool | None:
+        """Whether all that this event loop listens to is confirmed; None if it is nothing yet."""
+        part = self._parts.peek()
+        return None if part is None else part.is_subscribed
+
     def decode(self, data: bytes) -> Event:
         """Return the event in what Redis sent; one that is recorded has its ``position``."""
         entry = unpack(data)
@@ -237,7 +246,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return shard_of(name, self.hosts)
 
     def group_name(self, group: str) -> str:
-        """Return a group's Redis channel, as channels-redis names it."""
+        """Return a group's Redis channel, as channels-redis names it (in database 0)."""
         return f"{self.prefix}__group__{group}"
 
 
@@ -330,6 +339,11 @@ class _LoopPart:
             if number % _DELIVERIES_A_TURN == 0:
                 await asyncio.sleep(0)
         return len(recipients)
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether all that is wanted is subscribed."""
+        return all(subscriber.is_confirmed for subscriber in self._subscribers.values())
 
     def _tell_break(self, name: str, top: Position) -> None:
         """Tell a group's members that messages are lost, and where its stream goes on."""

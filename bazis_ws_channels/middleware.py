@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
 from channels.middleware import BaseMiddleware
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.views.decorators.debug import sensitive_variables
 
 from .auth.arrivals import aauthenticate, current_arrivals
 from .auth.identity import Identity, asession_identity
+from .counters import counts
 from .exceptions import AuthenticationFailed, TokenError
 from .origins import Origins
 from .protocol import SUBPROTOCOL
@@ -21,11 +24,15 @@ from .types import Receive, Scope, Send
 
 __all__ = ["JWTAuthMiddleware", "JWTAuthMiddlewareStack", "OriginMiddleware", "tokens_in"]
 
+logger = logging.getLogger("bazis_ws_channels")
+
 #: daphne gives a handshake 5 seconds. When the database is slower, the connection is accepted
 #: and the consumer waits for the rest; other consumers see an anonymous user.
 _HANDSHAKE_SECONDS = 3.0
 #: Where others wait for so long already, it is accepted at once.
 _SOON_SECONDS = 0.5
+
+_has_mentioned_cookie = False
 
 
 class JWTAuthMiddleware(BaseMiddleware):
@@ -77,6 +84,7 @@ class OriginMiddleware(BaseMiddleware):
         """Call the inner application if the origin is allowed."""
         if self._origins.are_allowed(scope, by_cookie=_is_by_cookie(scope)):
             return await self.inner(scope, receive, send)
+        counts.note_refused("origin")
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": None})  # an HTTP 403
 
@@ -129,4 +137,19 @@ async def _authenticate(scope: Scope) -> Identity | None:
         raise AuthenticationFailed("invalid_token", "The handshake brings different tokens")
     if tokens:
         return await aauthenticate(tokens[0])
+    if "user" not in scope:
+        _mention_cookie(scope)
     return await asession_identity(scope.get("user"), scope.get("session"))
+
+
+def _mention_cookie(scope: Scope) -> None:
+    """Log, once, that a session's cookie came where nobody looks at it."""
+    global _has_mentioned_cookie
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie")
+    if not _has_mentioned_cookie and f"{settings.SESSION_COOKIE_NAME}=".encode() in cookies:
+        _has_mentioned_cookie = True
+        logger.warning(
+            "A WebSocket came with the cookie of a Django session, and without a token. If"
+            " sessions are to sign in, write AuthMiddlewareStack(JWTAuthMiddlewareStack(...)) in"
+            " the ASGI application; else this connection waits for a token. (Said once.)"
+        )

@@ -12,6 +12,7 @@ from django.db import models
 from . import auth, positions, presence, publishing, sending
 from .auth.passwords import remember_password
 from .groups import session_key, user_group
+from .users import pk_of
 
 __all__ = ["UserWsMixin", "UserWsQuerySet"]
 
@@ -27,12 +28,12 @@ class UserWsMixin(models.Model):
     @property
     def user_channel(self) -> str:
         """The channel-layer group of the user's connections."""
-        return user_group(self.pk)
+        return user_group(pk_of(self))
 
     @property
     def ws_session(self) -> str:
         """The user's presence key."""
-        return session_key(self.pk)
+        return session_key(pk_of(self))
 
     @property
     def is_online(self) -> bool:
@@ -142,6 +143,11 @@ class UserWsMixin(models.Model):
     def ws_language(self) -> str:
         """The language in which `publishing.notify` builds the user's messages."""
         return settings.LANGUAGE_CODE
+
+
+# Or it would hide that of `AbstractUser` behind it: the translated names would be lost, and
+# `makemigrations` would find a change in every existing user model.
+del UserWsMixin.Meta
 
 
 class UserWsQuerySet(models.QuerySet[Any]):

@@ -16,7 +16,7 @@ from .exceptions import PublishError
 from .groups import common_group, user_group
 from .history.base import Streams
 from .history.positions import STREAMS, UNKNOWN, Position
-from .users import pk_of
+from .users import in_space, pk_of
 
 __all__ = ["aposition", "position"]
 
@@ -47,7 +47,7 @@ def position(user: Any) -> dict[str, str] | None:
 
 async def aposition(user: Any) -> dict[str, str] | None:
     """Async twin of `position`."""
-    groups, layer = _groups(user), sending.channel_layer()
+    groups, layer = await in_space(_groups, user), sending.channel_layer()
     streams: Streams | None = getattr(layer, "streams", None)
     if streams is None or not streams.is_on:
         return None

@@ -152,8 +152,11 @@ def presence_frame(pk: Any, is_online: bool, last_seen: datetime | None) -> str:
     )
 
 
+_encode = DjangoJSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def _dumps(value: Any) -> str:
-    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def _explain(data: Any) -> str | None:

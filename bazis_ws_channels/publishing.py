@@ -17,17 +17,17 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.utils import translation
 
 from . import sending
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError
-from .groups import common_group, user_group
+from .groups import common_group, key_group
 from .presence.queries import acount_quietly, count_command, count_from, count_quietly
 from .protocol import data_frame
 from .types import GroupMessage
-from .users import pk_of, pks_of, several
+from .users import aseveral, in_space, key_of, keys_of, pk_of, pks_of, several
 
 __all__ = [
     "MessageTooBig",
@@ -35,9 +35,12 @@ __all__ = [
     "abroadcast",
     "anotify",
     "apublish",
+    "apublish_changed",
     "broadcast",
+    "notification",
     "notify",
     "publish",
+    "publish_changed",
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
@@ -45,8 +48,8 @@ logger = logging.getLogger("bazis_ws_channels")
 #: Characters of an idempotency key.
 _LONGEST_KEY = 255
 
-#: A message to each user, by primary key; or to everybody, by None.
-Addressed = tuple[Any, GroupMessage]
+#: A message to each user, by key; or to everybody, by None.
+Addressed = tuple[str | None, GroupMessage]
 
 
 def publish(
@@ -85,7 +88,7 @@ def publish(
     """
     sending.refuse_on_loop("apublish")
     users, once = several(users), _digest(idempotency_key)
-    messages = _to_users(users, data, record, once)
+    messages = _to_users(users, data_frame(data), record, once)
     return _send(messages, once, on_commit, using or _database_of(users))
 
 
@@ -99,12 +102,8 @@ async def apublish(
     using: str | None = None,
 ) -> int:
     """Async twin of `publish`."""
-    if isinstance(users, QuerySet):
-        users = [user async for user in users]
-    elif not isinstance(users, Sequence | set | frozenset):  # it may ask the database
-        users = await sync_to_async(several)(users)
-    users, once = several(users), _digest(idempotency_key)
-    messages = await _ato_users(users, data, record, once)
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
+    messages = await _ato_users(users, data_frame(data), record, once)
     return await _asend(messages, once, on_commit, using or _database_of(users))
 
 
@@ -131,8 +130,9 @@ async def abroadcast(
     using: str | None = None,
 ) -> None:
     """Async twin of `broadcast`."""
-    once = _digest(idempotency_key)
-    await _asend([_to_everybody(data, record, once)], once, on_commit, using)
+    once = await in_space(_digest, idempotency_key)
+    message = await in_space(_to_everybody, data, record, once)
+    await _asend([message], once, on_commit, using)
 
 
 def notify(
@@ -166,10 +166,68 @@ async def anotify(
     using: str | None = None,
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
-    once = _digest(idempotency_key)
-    users = await sync_to_async(several)(users)
+    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
     messages = await sync_to_async(_to_each)(users, build, record, once)
     return await _asend(messages, once, on_commit, using or _database_of(users))
+
+
+# --- two messages that front ends share ------------------------------------------------------
+
+
+def notification(title: Any, text: Any = None, obj: Model | None = None, **extra: Any) -> Any:
+    """Return the message that shows a notification, for `notify` or `publish`:
+    ``{"action": "notification", "title": ..., "text": ..., "resource": "app.model", "id": "..."}``.
+
+    Args:
+        title, text: lazy strings are translated when they are published: by `notify` into each
+            user's language.
+        obj: what it is about, a saved instance.
+        extra: further keys of the message.
+
+    Raises:
+        ValueError: `obj` is not saved.
+    """
+    message = {"action": "notification", "title": title}
+    if text is not None:
+        message["text"] = text
+    return {**message, **(_reference(obj) if obj is not None else {}), **extra}
+
+
+def publish_changed(obj: Model, users: Iterable[Any] | None = None) -> None:
+    """Tell `users`, or everybody, after the commit that an object has changed, so that clients
+    load it again: ``{"resource": "app.model", "id": "..."}``.
+
+    Everybody hears of it, whether they may see the object or not: so it says no more than that.
+    For one that is deleted, call it before.
+
+    Raises:
+        ValueError: `obj` is not saved.
+        SynchronousOnlyOperation: called on an event loop; use `apublish_changed`.
+    """
+    sending.refuse_on_loop("apublish_changed")
+    data, using = _reference(obj), obj._state.db
+    if users is None:
+        broadcast(data, on_commit=True, using=using)
+    else:
+        publish(users, data, on_commit=True, using=using)
+
+
+async def apublish_changed(obj: Model, users: Iterable[Any] | None = None) -> None:
+    """Async twin of `publish_changed`."""
+    data, using = _reference(obj), obj._state.db
+    if users is None:
+        await abroadcast(data, on_commit=True, using=using)
+    else:
+        await apublish(users, data, on_commit=True, using=using)
+
+
+def _reference(obj: Model) -> dict[str, str]:
+    """Return what an object is called in a message: as JSON:API does, the id as a string."""
+    if not isinstance(obj, Model):
+        raise TypeError(f"expected a model instance, got {obj!r:.80}")
+    if obj.pk is None or obj._state.adding:
+        raise ValueError(f"{obj!r} is not saved, so no client can load it: save it first.")
+    return {"resource": obj._meta.label_lower, "id": str(obj.pk)}
 
 
 # --- messages -------------------------------------------------------------------------------
@@ -189,24 +247,22 @@ def _digest(idempotency_key: str | None) -> str | None:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _to_users(users: Sequence[Any], data: Any, record: bool, once: str | None) -> list[Addressed]:
-    frame = data_frame(data)
-    return [
-        (pk, sending.push(user_group(pk), frame, record=record, once=once)) for pk in pks_of(users)
-    ]
+def _to_users(users: Sequence[Any], frame: str, record: bool, once: str | None) -> list[Addressed]:
+    keys = keys_of(pks_of(users))
+    groups = map(key_group, keys)
+    pushes = sending.pushes(groups, frame, record=record, once=once)
+    return list(zip(keys, pushes, strict=True))
 
 
 async def _ato_users(
-    users: Sequence[Any], data: Any, record: bool, once: str | None
+    users: Sequence[Any], frame: str, record: bool, once: str | None
 ) -> list[Addressed]:
     """Async twin of `_to_users`: very many users don't hold the event loop up."""
-    frame = data_frame(data)
-    messages: dict[Any, GroupMessage] = {}
+    messages: dict[str | None, GroupMessage] = {}
     for number, some in enumerate(sending.rounds(users)):
         if number:
             await asyncio.sleep(0)
-        for pk in pks_of(some):
-            messages[pk] = sending.push(user_group(pk), frame, record=record, once=once)
+        messages.update(await in_space(_to_users, some, frame, record, once))
     return list(messages.items())
 
 
@@ -222,8 +278,8 @@ def _to_each(
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
             frame = data_frame(build(user))
-        pk = pk_of(user)
-        messages[pk] = sending.push(user_group(pk), frame, record=record, once=once)
+        key = key_of(pk_of(user))
+        messages[key] = sending.push(key_group(key), frame, record=record, once=once)
     return list(messages.items())
 
 
@@ -272,11 +328,12 @@ def _send_round(messages: Sequence[Addressed]) -> int:
     """Send a round, and count the users' connections in the same round trip: before it, for who
     gets the message may go at once.
     """
-    pks = [pk for pk, _ in messages if pk is not None]
-    before = count_command(pks) if pks else None
-    counted = count_quietly(pks) if before is None else 0
-    reply = sending.send([message for _, message in messages], before)
-    return counted if before is None else count_from(pks, reply)
+    keys = [key for key, _ in messages if key is not None]
+    before = count_command(keys) if keys else None
+    counted = count_quietly(keys) if before is None else 0
+    with sending.noted(messages):
+        reply = sending.send([message for _, message in messages], before)
+    return counted if before is None else count_from(keys, reply)
 
 
 async def _asend(
@@ -293,11 +350,12 @@ async def _asend(
         return earlier
     connections = 0
     for round_ in sending.rounds(messages):
-        pks = [pk for pk, _ in round_ if pk is not None]
+        keys = [key for key, _ in round_ if key is not None]
         # Both are written at once where presence and the layer share a Redis: first the count.
-        counted, _ = await asyncio.gather(
-            acount_quietly(pks), sending.asend([message for _, message in round_])
-        )
+        with sending.noted(round_):
+            counted, _ = await asyncio.gather(
+                acount_quietly(keys), sending.asend([message for _, message in round_])
+            )
         connections += counted
     if once is not None:
         await sending.aremember(once, connections)
@@ -312,5 +370,6 @@ def _send_quietly(messages: Sequence[Addressed], once: str | None) -> None:
 
 
 def _send_uncounted(messages: Sequence[Addressed]) -> int:
-    sending.send([message for _, message in messages])
+    with sending.noted(messages):
+        sending.send([message for _, message in messages])
     return 0

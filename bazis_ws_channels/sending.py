@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
 from .history.base import Streams
@@ -33,19 +36,26 @@ __all__ = [
     "asend",
     "channel_layer",
     "failing_as_publish_error",
+    "noted",
     "push",
+    "pushes",
     "recall",
     "refuse_on_loop",
     "remember",
     "rounds",
     "send",
     "sent_listeners",
+    "taps",
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
 
 #: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
 _ROUND = 500
+
+#: Called with all that is published, a user's key (None for everybody) and the message:
+#: by the test kit.
+taps: list[Callable[[str | None, GroupMessage], None]] = []
 
 #: Whether each layer's Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
@@ -66,20 +76,52 @@ def push(group: str, frame: str, *, record: bool = False, once: str | None = Non
     Raises:
         MessageTooBig: no server could send it.
     """
+    [message] = pushes([group], frame, record=record, once=once)
+    return message
+
+
+def pushes(
+    groups: Iterable[str], frame: str, *, record: bool = False, once: str | None = None
+) -> list[GroupMessage]:
+    """Return the group messages that push the same text to several groups; see `push`."""
     size_bytes = len(frame) if frame.isascii() else len(frame.encode())
-    if size_bytes > conf.BAZIS_WS_MAX_MESSAGE_BYTES:
-        raise MessageTooBig(size_bytes, conf.BAZIS_WS_MAX_MESSAGE_BYTES)
-    event: Event = {"type": "ws.push", "group": group, "text": frame}
+    limit_bytes = conf.BAZIS_WS_MAX_MESSAGE_BYTES
+    if size_bytes > limit_bytes:
+        raise MessageTooBig(size_bytes, limit_bytes)
+    event: Event = {"type": "ws.push", "text": frame}
     if record:
         event["record"] = True
     if once is not None:
         event["once"] = once
-    return group, event
+    return [(group, {**event, "group": group}) for group in groups]
 
 
 def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Return `items` in rounds, each to be sent within the time limit."""
     return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+
+
+@contextmanager
+def noted(messages: Sequence[tuple[str | None, GroupMessage]]) -> Iterator[None]:
+    """Stamp and count what is published while it is handed over, and show it to the taps.
+
+    Args:
+        messages: each with its user's key, or with None for everybody.
+    """
+    now = time.time()
+    for _, (_, event) in messages:
+        event["at"] = now
+    for tap in taps:
+        for key, message in messages:
+            tap(key, message)
+    outcome = "failed"
+    try:
+        yield
+        outcome = "ok"
+    finally:
+        broadcasts = sum(key is None for key, _ in messages)
+        counters.published("common", outcome, broadcasts)
+        counters.published("user", outcome, len(messages) - broadcasts)
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:
@@ -103,8 +145,7 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     layer = channel_layer()
     send_blocking = getattr(layer, "group_send_blocking", None)
     if send_blocking is None:
-        # The in-memory layer's queues belong to the server's loop, where this runs it.
-        return async_to_sync(asend)(messages)
+        return _send_over_a_loop(messages)
     with failing_as_publish_error(layer):
         reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
     for listener in sent_listeners:
@@ -172,6 +213,16 @@ async def aremember(once: str, result: int) -> None:
         logger.warning("The result of an idempotency key is not kept. %s", error)
 
 
+def _send_over_a_loop(messages: Sequence[GroupMessage]) -> None:
+    if not _is_on_loop():
+        # The in-memory layer's queues belong to the server's loop, where this runs it.
+        return async_to_sync(asend)(messages)
+    # A notebook, or Playwright: this thread's loop stands still until we return, and its queues
+    # with it, so another thread may fill them. `shutdown` of the executor waits for it.
+    with ThreadPoolExecutor(1, "bazis_ws_channels") as executor:
+        executor.submit(asyncio.run, asend(messages)).result()
+
+
 def refuse_on_loop(twin: str) -> None:
     """Raise where blocking would hold up an event loop, as Django's ORM does.
 
@@ -182,12 +233,16 @@ def refuse_on_loop(twin: str) -> None:
         SynchronousOnlyOperation: this thread runs an event loop, and DJANGO_ALLOW_ASYNC_UNSAFE
             isn't set.
     """
+    if _is_on_loop() and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        raise SynchronousOnlyOperation(f"This is async code: use `await {twin}(...)`.")
+
+
+def _is_on_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    if not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        raise SynchronousOnlyOperation(f"This is async code: use `await {twin}(...)`.")
+        return False
+    return True
 
 
 def channel_layer() -> Any:
@@ -207,7 +262,7 @@ def failing_as_publish_error(layer: Any) -> Iterator[None]:
     """Turn what a layer raises into `PublishError`; after a Redis that is out of reach, fail at
     once for a second.
     """
-    breaker = _breakers.setdefault(layer, Breaker())
+    breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
     if breaker.is_open:
         raise PublishError("Redis was out of reach less than a second ago: not tried again yet.")
     try:

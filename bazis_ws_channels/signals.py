@@ -1,8 +1,9 @@
 """Signals of the online status: sent once per change, not once per connection.
 
-Receivers get ``user_id`` (the primary key), ``user`` (the instance, loaded at first use) and
-``at`` (an aware datetime, by the presence store's clock). They run in one of the server
-processes, one after another; an exception in a receiver is logged and stops nothing.
+Receivers get ``user_id`` (the primary key), ``user`` (the instance, loaded at first use), ``at``
+(an aware datetime, by the presence store's clock) and ``namespace`` (that of the user, see
+``BAZIS_WS_NAMESPACE``: a receiver that looks up a tenant's user chooses the tenant first). They
+run in one of the server processes; an exception in a receiver is logged and stops nothing.
 """
 
 from django.dispatch import Signal

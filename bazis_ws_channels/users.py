@@ -6,19 +6,24 @@ the namespace where the project has several user spaces (``BAZIS_WS_NAMESPACE``)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from .conf import conf
 
 __all__ = [
-    "in_namespace",
+    "allowed_to_watch",
+    "aseveral",
+    "in_space",
     "key_of",
+    "keys_of",
     "namespace_of",
+    "own_keys",
     "pk_from_json",
     "pk_from_key",
     "pk_of",
@@ -27,6 +32,8 @@ __all__ = [
 ]
 
 _SEPARATOR = "|"
+
+T = TypeVar("T")
 
 
 def pk_of(user: Any) -> Any:
@@ -61,12 +68,38 @@ def several(users: Iterable[Any]) -> list[Any]:
     return list(users)
 
 
-def key_of(pk: Any) -> str:
-    """Return the key of the user with this primary key, in the current namespace."""
-    namespace, text = conf.namespace, str(pk)
+async def aseveral(users: Iterable[Any]) -> list[Any]:
+    """Async twin of `several`: what may ask the database does so where the ORM may."""
+    if isinstance(users, QuerySet):
+        return [user async for user in users]
+    if isinstance(users, Sequence | set | frozenset):
+        return several(users)
+    return await sync_to_async(several)(users)
+
+
+async def in_space(function: Callable[..., T], *args: Any) -> T:
+    """Call `function`, which makes keys, where the current namespace is known.
+
+    A callable ``BAZIS_WS_NAMESPACE`` asks the database connection, as a rule, and that is the
+    one of the thread where async code runs its ORM. Without one nothing waits for a thread.
+    """
+    if conf.namespace_is_fixed:
+        return function(*args)
+    return await sync_to_async(function)(*args)
+
+
+def key_of(pk: Any, namespace: str | None = None) -> str:
+    """Return the key of the user with this primary key in a namespace, by default the current."""
+    namespace, text = conf.namespace if namespace is None else namespace, str(pk)
     if namespace or _SEPARATOR in text:
         return f"{namespace}{_SEPARATOR}{text}"
     return text
+
+
+def keys_of(pks: Iterable[Any]) -> list[str]:
+    """Return the keys of the users with these primary keys, in the current namespace."""
+    namespace = conf.namespace
+    return [key_of(pk, namespace) for pk in pks]
 
 
 def namespace_of(key: str) -> str:
@@ -74,9 +107,10 @@ def namespace_of(key: str) -> str:
     return _split(key)[0]
 
 
-def in_namespace(key: str) -> bool:
-    """Tell whether a key is one of the current namespace."""
-    return namespace_of(key) == conf.namespace
+def own_keys(keys: Iterable[str]) -> list[str]:
+    """Return those of `keys` that are of the current namespace."""
+    namespace = conf.namespace
+    return [key for key in keys if namespace_of(key) == namespace]
 
 
 def pk_from_key(key: str) -> Any:
@@ -99,29 +133,53 @@ def pk_from_json(value: Any) -> Any:
         raise ValueError(f"not a user id: {value!r:.80}") from error
 
 
+def allowed_to_watch(user: Any, pks: Collection[Any]) -> set[Any]:
+    """Return those of `pks` whose presence `user` may see, as its `ws_can_watch` decides.
+
+    Nobody's, where the model has none.
+    """
+    decide = getattr(user, "ws_can_watch", None)
+    if not pks or decide is None:
+        return set()
+    _ = conf.namespace  # a callable may choose the tenant of the queries in this thread
+    allowed = decide(list(pks))
+    return set(pks) if allowed is True else set(pks) & set(allowed or ())
+
+
 def _pk_of(user: Any, model: Any) -> Any:
     field = model._meta.pk
     if isinstance(user, Model):
         if not isinstance(user, model):
-            raise TypeError(f"expected a {model.__name__}, got {type(user).__name__}: {user!r:.80}")
-        if user.pk is None:
+            kind = user.__class__.__name__  # of what a lazy object holds
+            raise TypeError(f"expected a {model.__name__}, got {kind}: {user!r:.80}")
+        pk = getattr(user, field.attname)  # a child model may have a primary key of its own
+        if pk is None:
             raise ValueError(f"{user!r} has no primary key: save it first.")
-        return field.to_python(user.pk)
-    if user is None:
-        raise ValueError("None has no primary key: save the user first.")
-    if isinstance(user, bool | float | tuple | list | dict | set) or hasattr(user, "is_anonymous"):
-        raise TypeError(f"expected a {model.__name__} or its primary key, got {user!r:.80}")
+        return field.to_python(pk)
     try:
         return _checked(user, field)
     except (ValidationError, ValueError, TypeError, OverflowError) as error:
-        raise TypeError(f"{user!r:.80} is no primary key of {model.__name__}") from error
+        raise TypeError(
+            f"expected a {model.__name__} or its primary key, got {user!r:.80}"
+        ) from error
 
 
 def _checked(value: Any, field: Any) -> Any:
-    """Return `value` as `field` has it; raise if the field, or UTF-8, can't hold it."""
+    """Return `value` as the primary key `field` has it.
+
+    Raises:
+        TypeError: no key is of this type, though the field might convert it: 1.5 to 1, True to
+            1, a tuple or any other object to its `str`.
+        ValidationError, ValueError, OverflowError: the field, or UTF-8, can't hold it.
+    """
     if type(value) is int and -(2**31) <= value < 2**31 and field.get_internal_type() in _INTEGERS:
         return value
+    while field.remote_field:  # the key of a child model
+        field = field.target_field
     pk = field.to_python(value)
+    is_text_or_number = isinstance(value, int | str) and not isinstance(value, bool)
+    if pk is None or not (is_text_or_number or type(value) is type(pk)):
+        raise TypeError(f"{type(value).__name__} is no type of a primary key")
     str(pk).encode()  # a lone surrogate names nobody
     field.run_validators(pk)
     return pk

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 import tomllib
 from pathlib import Path
 
@@ -17,12 +16,8 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.contrib.auth.models import AnonymousUser
-from django.core.cache import cache
 from django.utils import timezone
-from jose import jwk, jwt
 
 from bazis_ws_channels import auth
 from bazis_ws_channels.consumers import UserWsConsumer
@@ -237,28 +232,6 @@ def test_simple_jwt(settings, alice):
     from rest_framework_simplejwt.tokens import AccessToken
 
     assert auth.user_from_token(str(AccessToken.for_user(alice))) == alice
-
-
-def test_jwks(settings, alice, tmp_path):
-    """The callable of the page finds an identity provider's key, and asks for new ones seldom."""
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = jwk.construct(private.public_key(), "RS256").to_dict()
-    document = tmp_path / "jwks.json"
-    document.write_text(json.dumps({"keys": [{**public, "kid": "2026-01"}]}))
-    namespace = run("tokens.md", "jwks")
-    namespace["JWKS_URL"] = document.as_uri()
-    cache.clear()
-    settings.BAZIS_JWT_SESSION_ALG = "RS256"
-    settings.BAZIS_WS_JWT_KEY = namespace["key_of"]
-    claims = {"sub": "alice", "exp": int(time.time()) + 60}
-    secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    token = jwt.encode(claims, secret, "RS256", headers={"kid": "2026-01"})
-    assert auth.user_from_token(token) == alice
-    assert namespace["key_of"]("unknown") is None
-    document.unlink()
-    assert namespace["key_of"]("unknown") is None  # without asking again
-    assert auth.user_from_token(token) == alice
-    cache.clear()
 
 
 # --- configuration files --------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from channels.db import database_sync_to_async
 from django.views.decorators.debug import sensitive_variables
 
 from ..buckets import TokenBucket
@@ -17,7 +18,7 @@ from ..conf import conf
 from ..exceptions import ServerBusy
 from ..loops import LoopLocal
 from . import tokens
-from .identity import Identity, identify_all
+from .identity import Identity, identify, identify_all
 from .threads import DatabaseThread
 
 __all__ = ["Arrivals", "aauthenticate", "current_arrivals"]
@@ -222,4 +223,7 @@ async def aauthenticate(token: str, *, is_known: bool = False) -> Identity:
         django.db.Error: the database is out of reach.
     """
     claims = await tokens.averify(token)
+    if not conf.namespace_is_fixed:
+        # Each is looked up in the context of its own handshake, which names the tenant.
+        return await database_sync_to_async(identify)(claims)
     return await current_arrivals().identify(claims, is_known=is_known)

@@ -18,7 +18,7 @@ from ..exceptions import AuthenticationFailed
 from ..presence.stores import get_store
 from ..presence.stores.base import Revoked, Token
 from ..times import microseconds
-from ..users import key_of
+from ..users import in_space, key_of, pk_of
 from . import django_sessions, tokens
 from .credentials import is_stamp_of, stamp_of
 from .django_sessions import DjangoSession
@@ -128,18 +128,20 @@ async def asession_identity(user: Any, session: Any = None) -> Identity | None:
         known = await database_sync_to_async(django_sessions.read)(session)
         if known is None:
             return None
-    return Identity(user, key_of(user.pk), None, time.monotonic(), stamp_of(user), known)
+    key = await in_space(key_of, pk_of(user))
+    return Identity(user, key, None, time.monotonic(), stamp_of(user), known)
 
 
 def identify(claims: tokens.Claims) -> Identity:
     """Return whose claims these are. Raises as `authenticate`."""
     model: Any = get_user_model()
     field, value = _lookup(claims, model)
+    namespace = conf.namespace  # before the query: a callable may choose its tenant
     try:
         user = model._default_manager.get(**{field: value})
     except (model.DoesNotExist, model.MultipleObjectsReturned, *_NO_VALUE):
         user = None
-    return _identity(user, claims)
+    return _identity(user, claims, namespace)
 
 
 def identify_all(several: Sequence[tokens.Claims]) -> list[Identity | Exception]:
@@ -180,18 +182,18 @@ def _found(found: dict[str, dict[str, list[Any]]], field: str, value: str | int)
 def _result(user: Any, claims: tokens.Claims) -> Identity | Exception:
     try:
         # Nobody's own text: the database may compare in another way, so let it look.
-        return identify(claims) if user is None else _identity(user, claims)
+        return identify(claims) if user is None else _identity(user, claims, conf.namespace)
     except Exception as error:
         return error
 
 
-def _identity(user: Any, claims: tokens.Claims) -> Identity:
+def _identity(user: Any, claims: tokens.Claims, namespace: str) -> Identity:
     if user is None or not getattr(user, "is_active", True):
         raise AuthenticationFailed("user_not_found", "User not found")
     is_bound = claims.stamp is not None and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE
     if is_bound and not is_stamp_of(user, str(claims.stamp)):
         raise AuthenticationFailed("invalid_token", "Token revoked")
-    return Identity(user, key_of(user.pk), claims, time.monotonic(), stamp_of(user))
+    return Identity(user, key_of(user.pk, namespace), claims, time.monotonic(), stamp_of(user))
 
 
 def _lookup(claims: tokens.Claims, model: Any) -> tuple[str, str | int]:

@@ -16,6 +16,7 @@ from jose.backends.base import Key
 
 from ..conf import conf
 from ..exceptions import TokenError
+from .jwks import from_url
 from .keyring import aask_callable, ask_callable
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "by_kid",
     "checked_algorithms",
     "construct",
+    "from_url",
     "key_source",
     "signing_key",
     "verifying_keys",

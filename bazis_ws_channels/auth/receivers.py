@@ -16,9 +16,10 @@ from django.db.models.signals import post_delete, post_init, post_save
 from .. import sending
 from ..conf import conf
 from ..groups import user_group
+from ..users import key_of, pk_of
 from .credentials import stamp_of
 from .passwords import Saved, remember_password, what_was_saved
-from .revocation import disconnect
+from .revocation import disconnect_key
 from .unwritten import unwritten
 
 __all__ = ["connect_receivers"]
@@ -42,8 +43,8 @@ def connect_receivers() -> None:
 
 
 def _logged_out(*, user: Any, **kwargs: Any) -> None:
-    if conf.BAZIS_WS_END_ON_LOGOUT and getattr(user, "pk", None) is not None:
-        _end_after_commit(user.pk)
+    if conf.BAZIS_WS_END_ON_LOGOUT and isinstance(user, get_user_model()):
+        _end_after_commit(user, user._state.db)
 
 
 def _loaded(*, instance: Any, **kwargs: Any) -> None:
@@ -63,27 +64,28 @@ def _saved(
     if (changed and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE) or (
         inactive and conf.BAZIS_WS_END_ON_DEACTIVATION
     ):
-        _end_after_commit(instance.pk, using)
+        _end_after_commit(instance, using)
     elif what is Saved.REHASHED:
         _restamp_after_commit(instance, former, using)
 
 
 def _deleted(*, instance: Any, using: str, **kwargs: Any) -> None:
     if conf.BAZIS_WS_END_ON_DEACTIVATION:
-        _end_after_commit(instance.pk, using)
+        _end_after_commit(instance, using)
 
 
-def _end_after_commit(pk: Any, using: str | None = None) -> None:
-    transaction.on_commit(lambda: _end_quietly(pk), using=using)
+def _end_after_commit(user: Any, using: str | None) -> None:
+    key = key_of(pk_of(user))  # now: the commit may come in another namespace
+    transaction.on_commit(lambda: _end_quietly(key), using=using)
 
 
-def _end_quietly(pk: Any) -> None:
+def _end_quietly(key: str) -> None:
     """End the sessions; what fails is logged, for the log-out or the write is done."""
     try:
-        disconnect(pk)
+        disconnect_key(key)
     except Exception:
         logger.exception(
-            "The sessions of user %s could not be ended now; they are when Redis is back.", pk
+            "The sessions of user %s could not be ended now; they are when Redis is back.", key
         )
 
 
@@ -93,7 +95,7 @@ def _restamp_after_commit(user: Any, former: str, using: str) -> None:
     """
     before = copy.copy(user)
     before.password = former
-    event = {"type": "ws.restamp", "group": user_group(user.pk)}
+    event = {"type": "ws.restamp", "group": user_group(pk_of(user))}
     event |= {"old": stamp_of(before), "new": stamp_of(user)}
     transaction.on_commit(lambda: _send_quietly(event), using=using)
 

@@ -12,15 +12,16 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.views.decorators.debug import sensitive_variables
 
-from .. import presence, sending
+from .. import sending
 from ..conf import conf
 from ..exceptions import AuthenticationFailed, PresenceUnavailable, PublishError, TokenError
-from ..groups import user_group
+from ..groups import key_group
+from ..presence.queries import acount_by_key, count_by_key
 from ..presence.stores import get_store
 from ..presence.stores.base import RevokeBefore, RevokeToken
 from ..times import microseconds
 from ..types import GroupMessage
-from ..users import key_of, pk_of
+from ..users import in_space, key_of, pk_of
 from . import tokens
 from .django_sessions import end_sessions_of
 from .identity import identify
@@ -31,6 +32,7 @@ __all__ = [
     "arevoke_before",
     "arevoke_token",
     "disconnect",
+    "disconnect_key",
     "revoke_before",
     "revoke_token",
 ]
@@ -66,14 +68,7 @@ def disconnect(
     if sessions:
         # Before the rest, so that no browser comes back in between.
         end_sessions_of(pk)
-    before = _before(pk, None)
-    with _kept_if_it_fails(before if revoke else None, user_group(pk)):
-        if revoke:
-            # Revoke before ending sessions, so that a reconnect in between is refused.
-            get_store().ask(before)
-        connections = presence.count([pk])
-        sending.send([_ending(pk, code)])
-    return connections
+    return disconnect_key(key_of(pk), code, revoke=revoke)
 
 
 async def adisconnect(
@@ -83,12 +78,25 @@ async def adisconnect(
     pk = pk_of(user)
     if sessions:
         await database_sync_to_async(end_sessions_of)(pk)
-    before = _before(pk, None)
-    with _kept_if_it_fails(before if revoke else None, user_group(pk)):
+    key = await in_space(key_of, pk)
+    before = _before(key, None)
+    with _kept_if_it_fails(before if revoke else None, key_group(key)):
         if revoke:
             await get_store().aask(before)
-        connections = await presence.acount([pk])
-        await sending.asend([_ending(pk, code)])
+        connections = await acount_by_key([key])
+        await sending.asend([_ending(key, code)])
+    return connections
+
+
+def disconnect_key(key: str, code: str = "logged_out", *, revoke: bool = True) -> int:
+    """As `disconnect`, of the user with this key."""
+    before = _before(key, None)
+    with _kept_if_it_fails(before if revoke else None, key_group(key)):
+        if revoke:
+            # Revoke before ending sessions, so that a reconnect in between is refused.
+            get_store().ask(before)
+        connections = count_by_key([key])
+        sending.send([_ending(key, code)])
     return connections
 
 
@@ -110,20 +118,20 @@ def revoke_before(user: Any, moment: float | None = None) -> None:
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_before")
-    pk = pk_of(user)
-    question = _before(pk, moment, cookies=False)
-    with _kept_if_it_fails(question, user_group(pk)):
+    key = key_of(pk_of(user))
+    question = _before(key, moment, cookies=False)
+    with _kept_if_it_fails(question, key_group(key)):
         before_us = get_store().ask(question)
-        sending.send([_ending(pk, "logged_out", before=before_us)])
+        sending.send([_ending(key, "logged_out", before=before_us)])
 
 
 async def arevoke_before(user: Any, moment: float | None = None) -> None:
     """Async twin of `revoke_before`."""
-    pk = pk_of(user)
-    question = _before(pk, moment, cookies=False)
-    with _kept_if_it_fails(question, user_group(pk)):
+    key = await in_space(key_of, pk_of(user))
+    question = _before(key, moment, cookies=False)
+    with _kept_if_it_fails(question, key_group(key)):
         before_us = await get_store().aask(question)
-        await sending.asend([_ending(pk, "logged_out", before=before_us)])
+        await sending.asend([_ending(key, "logged_out", before=before_us)])
 
 
 @sensitive_variables()
@@ -137,23 +145,23 @@ def revoke_token(token: str) -> None:
         SynchronousOnlyOperation: called on an event loop; use the async twin.
     """
     sending.refuse_on_loop("arevoke_token")
-    claims, pk = _claims_and_pk(token)
+    claims, key = _claims_and_key(token)
     question = _void(claims)
-    with _kept_if_it_fails(question, None if pk is None else user_group(pk)):
+    with _kept_if_it_fails(question, None if key is None else key_group(key)):
         get_store().ask(question)
-        if pk is not None:
-            sending.send([_ending(pk, "logged_out", jti=claims.jti)])
+        if key is not None:
+            sending.send([_ending(key, "logged_out", jti=claims.jti)])
 
 
 @sensitive_variables()
 async def arevoke_token(token: str) -> None:
     """Async twin of `revoke_token`."""
-    claims, pk = await database_sync_to_async(_claims_and_pk)(token)
+    claims, key = await database_sync_to_async(_claims_and_key)(token)
     question = _void(claims)
-    with _kept_if_it_fails(question, None if pk is None else user_group(pk)):
+    with _kept_if_it_fails(question, None if key is None else key_group(key)):
         await get_store().aask(question)
-        if pk is not None:
-            await sending.asend([_ending(pk, "logged_out", jti=claims.jti)])
+        if key is not None:
+            await sending.asend([_ending(key, "logged_out", jti=claims.jti)])
 
 
 @contextmanager
@@ -174,20 +182,20 @@ def _kept_if_it_fails(
 
 
 @sensitive_variables()
-def _claims_and_pk(token: str) -> tuple[tokens.Claims, Any]:
+def _claims_and_key(token: str) -> tuple[tokens.Claims, str | None]:
     """Return the claims of a token, and whose it is; None if nobody's who could have sessions."""
     claims = tokens.verify(token)
     if claims.jti is None:
         raise TokenError("invalid_token", "A token without jti can't be revoked alone.")
     try:
-        return claims, identify(claims).user.pk
+        return claims, identify(claims).key
     except AuthenticationFailed:
         return claims, None
 
 
-def _before(pk: Any, moment: float | None, *, cookies: bool = True) -> RevokeBefore:
+def _before(key: str, moment: float | None, *, cookies: bool = True) -> RevokeBefore:
     before_us = None if moment is None else microseconds(moment)
-    return RevokeBefore(key_of(pk), before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS), cookies)
+    return RevokeBefore(key, before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS), cookies)
 
 
 def _void(claims: tokens.Claims) -> RevokeToken:
@@ -195,9 +203,9 @@ def _void(claims: tokens.Claims) -> RevokeToken:
     return RevokeToken(str(claims.jti), max(1, math.ceil(left)))
 
 
-def _ending(pk: Any, code: str, **which: Any) -> GroupMessage:
+def _ending(key: str, code: str, **which: Any) -> GroupMessage:
     """Return the message that ends the user's sessions on every process; `which` chooses among
     them, see `Identity.is_ended_by`.
     """
-    group, detail = user_group(pk), _DETAILS.get(code, code)
+    group, detail = key_group(key), _DETAILS.get(code, code)
     return group, {"type": "ws.end", "group": group, "code": code, "detail": detail, **which}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -24,8 +23,6 @@ from .session import Session
 from .tasks import Tasks
 
 __all__ = ["Gate"]
-
-logger = logging.getLogger("bazis_ws_channels")
 
 #: How long a cancelled `session_started` may take to end.
 _CANCEL_SECONDS = 5.0
@@ -66,7 +63,7 @@ class Gate:
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
         self._patience = Patience(scope, tasks, line, lambda: self.is_live)
-        line.on_close = self._leave_soon
+        line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
     def is_live(self) -> bool:
@@ -74,10 +71,9 @@ class Gate:
         return self.session is not None and self.session.is_live
 
     @property
-    def label(self) -> str:
-        """Names the connection in the log: never a token, never a body."""
-        session = self.session
-        return f"user {session.pk}, session {session.id}" if session else "no session"
+    def names(self) -> dict[str, Any]:
+        """What names the connection in the log; empty without a session."""
+        return {"user": each.pk, "session": each.id} if (each := self.session) else {}
 
     def await_token(self) -> None:
         """Close the socket unless a valid token comes in time."""
@@ -88,10 +84,7 @@ class Gate:
         return self._patience.token_in_hand()
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
-        """Open a session, renew it, or change its user.
-
-        Args:
-            since: the position from which the client resumes.
+        """Open a session, renew it, or change its user; the client resumes from `since`.
 
         Raises:
             SessionRefused: the token is revoked, or the user has too many connections.
@@ -140,8 +133,7 @@ class Gate:
 
     def deliver(self, event: Event) -> None:
         """Give an event of this package to the session, if it is for it."""
-        session = self.session
-        if session is None:
+        if (session := self.session) is None or session.has_ended:
             return
         if event["type"] == "ws.presence":
             session.watches.changed(event)
@@ -190,26 +182,25 @@ class Gate:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
 
-    def _leave_soon(self) -> None:
-        self._tasks.spawn(self.close())
-
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
         session, starting, self._starting = self.session, self._starting, None
         if session is None:
             return
+        session.stop()
         try:
-            if starting is not None and starting is not asyncio.current_task():
-                starting.cancel()
-                await asyncio.wait({starting}, timeout=_CANCEL_SECONDS)
-            await session.close()
+            await self.inbox.leave_groups()  # and again, when nothing can join any more
+            try:
+                await _cancel(starting)
+            finally:
+                await session.close()  # also where the connection's end cancels this
             await self.inbox.leave_groups()
         finally:
             try:
                 if starting is not None:
                     await self._ended()
             except Exception:
-                logger.exception("session_ended() failed (%s)", self.label)
+                self._tasks.guard.log_exception("session_ended() failed")
             finally:
                 self.session = None
 
@@ -225,3 +216,10 @@ class Gate:
         async with self.lock:  # a newer token may be on its way in
             if session is self.session and session.identity is identity:
                 await self._end(code, detail, close)
+
+
+async def _cancel(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task, unless it is the running one, and wait for its end, but not for ever."""
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)

@@ -28,18 +28,23 @@ class Guard:
         fail: tells the client an error code and a detail, and closes with the code given, if any;
             a fourth argument is the seconds after which to come back.
         end: the same, after ending the session.
-        label: names the connection in the log.
+        names: what names the connection in the log: ``user`` and ``session``, as `extra`.
     """
 
     def __init__(
         self,
         fail: Callable[..., Awaitable[None]],
         end: Callable[[str, str, int | None], Awaitable[None]],
-        label: Callable[[], str],
+        names: Callable[[], dict[str, Any]],
     ) -> None:
         self._fail = fail
         self._end = end
-        self.label = label
+        self.names = names
+
+    def label(self) -> str:
+        """Name the connection in a log message: never a token, never a body."""
+        names = self.names()
+        return f"user {names['user']}, session {names['session']}" if names else "no session"
 
     async def __call__(self, awaitable: Awaitable[Any]) -> None:
         """Await; tell the client what went wrong."""
@@ -53,11 +58,15 @@ class Guard:
             detail = "Too many sign in at this moment"
             await self._fail("server_busy", detail, protocol.CLOSE_GOING_DOWN, error.retry_after)
         except (ChannelLayerUnavailable, PresenceUnavailable, ImproperlyConfigured) as error:
-            logger.error("%s (%s)", error, self.label())
+            logger.error("%s (%s)", error, self.label(), extra=self.names())
             await self.fail_internally()
         except Exception:
-            logger.exception("A connection failed (%s)", self.label())
+            self.log_exception("A connection failed")
             await self.fail_internally()
+
+    def log_exception(self, what: str) -> None:
+        """Log the exception that is being handled, with what names the connection."""
+        logger.exception("%s (%s)", what, self.label(), extra=self.names())
 
     async def fail_internally(self) -> None:
         """Say that the server failed, and close."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
@@ -12,8 +11,6 @@ from ..types import Event
 from .tasks import Tasks
 
 __all__ = ["Inbox"]
-
-logger = logging.getLogger("bazis_ws_channels")
 
 #: Events of this package, which are delivered without waiting.
 _DIRECT = frozenset({"ws.push", "ws.missed", "ws.presence"})
@@ -108,6 +105,6 @@ class Inbox:
             self._deliver(event)
         except Exception:
             # Any project code may have sent it, and what is raised here would hit the layer.
-            logger.exception("A delivery failed (%s)", self._tasks.guard.label())
+            self._tasks.guard.log_exception("A delivery failed")
             self._tasks.spawn(self._tasks.guard.fail_internally())
         return True

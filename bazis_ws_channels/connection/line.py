@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from .. import protocol
+from ..counters import counts
 from ..protocol import error_frame
 from ..servers import make_writer
 from ..servers.writer import Writer
@@ -30,13 +31,15 @@ class Line:
 
     Attributes:
         is_closing: whether nothing more goes out.
+        closed_with: the code with which this side has closed; None if it has not.
         on_close: called when the close begins, for a server may report the end much later, or
             never: whoever sits on the connection leaves.
     """
 
     def __init__(self, send: Send, tasks: Tasks) -> None:
         self.is_closing = False
-        self.on_close: Callable[[], None] = lambda: None
+        self.closed_with: int | None = None
+        self.on_close: Callable[[], object] = lambda: None
         self._application = asyncio.current_task()
         self._timer: asyncio.TimerHandle | None = None
         self._is_unanswered = False
@@ -63,6 +66,7 @@ class Line:
         self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
     ) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
+        counts.note_refused(code)
         self.push(error_frame(code, detail, retry_after))
         if close is not None:
             await self.close(close)
@@ -71,6 +75,7 @@ class Line:
         """Close the connection, once."""
         if self._writer is not None and not self.is_closing:
             self.is_closing = True
+            self.closed_with = code
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_ANSWER_SECONDS, self._give_up)
             self.on_close()
@@ -111,5 +116,7 @@ class Line:
             self._application.cancel()
 
     def _overflowed(self) -> None:
-        logger.info("A client that doesn't read was cut off: %s", self._tasks.guard.label())
+        guard = self._tasks.guard
+        text = "A client that doesn't read was cut off: %s"
+        logger.info(text, guard.label(), extra=guard.names())
         self._tasks.spawn(self.close(protocol.CLOSE_TOO_MUCH))

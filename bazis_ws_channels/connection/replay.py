@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ..counters import counts
 from ..history.base import Streams
 from ..history.positions import STREAMS, Entry, Position, Since, missing
-from ..protocol import positioned
+from ..protocol import missed_frame, positioned
 from ..types import Event
 
-__all__ = ["Replay", "Resumption"]
+__all__ = ["Place", "Replay", "Resumption"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -59,15 +61,17 @@ class Replay:
     Args:
         layer: the channel layer.
         groups: those of the streams, in the order of `STREAMS`.
+        write: sends a text frame to the client.
 
     Attributes:
         places: where the session is in its streams, by group.
-        lost: positions that the client is to be told of as `missed`, by stream.
     """
 
-    def __init__(self, layer: Any, groups: Sequence[str]) -> None:
+    def __init__(self, layer: Any, groups: Sequence[str], write: Callable[[str], None]) -> None:
         self.places = {group: Place(stream) for group, stream in zip(groups, STREAMS, strict=True)}
-        self.lost: dict[str, str] = {}
+        #: What the client is to be told of as `missed`, by stream.
+        self._lost: dict[str, str] = {}
+        self._write = write
         self._groups = groups
         self._history: Streams | None = getattr(layer, "streams", None)
         self._is_open = False
@@ -117,46 +121,55 @@ class Replay:
 
     def close(self) -> None:
         """Follow the streams no longer."""
+        self._lost.clear()
         if self._is_open and self._history is not None:
             self._is_open = False
             self._history.close(self._groups)
 
-    def take(self, event: Event) -> str | None:
-        """Return the frame of a message; None if the client has it. The frame is made once for all
-        who get the event, and kept in it.
-        """
+    def give(self, event: Event) -> None:
+        """Send the client what an event holds, unless it has it."""
+        if event["type"] == "ws.missed":
+            return self._lose(event)
         place, position = self.places[event["group"]], event.get("position")
         if position is None or place.last is None:
-            text: str = event["text"]
-            return text
+            counts.note_delivered(event.get("at"))
+            return self._write(event["text"])
         ahead = position[0] - place.last.offset
         if ahead <= 0:
-            return None  # it was read from the history before it came
+            return  # it was read from the history before it came
         if ahead > 1:
-            self.lost[place.stream] = str(position)  # nothing should get as far as this
+            self._lost[place.stream] = str(position)  # nothing should get as far as this
+        if self._lost:
+            self._tell()
         place.move(position)
-        frame: str | None = event.get("frame")
-        if frame is None:
-            frame = event["frame"] = positioned(event["text"], place.stream, str(position))
-        return frame
+        if "frame" not in event:  # made once for all who get the event
+            event["frame"] = positioned(event["text"], place.stream, str(position))
+        counts.note_delivered(event.get("at"))
+        self._write(event["frame"])
 
-    def lose(self, event: Event) -> None:
+    def _lose(self, event: Event) -> None:
         """Note that messages of a stream are lost, and where it goes on."""
         place, position = self.places[event["group"]], Position(*event["position"])
         if place.last is None:
             return
+        if not self._lost:
+            # All streams that broke are told together.
+            asyncio.get_running_loop().call_soon(self._tell)
         place.last = position
-        self.lost[place.stream] = str(position)
+        self._lost[place.stream] = str(position)
         for each in self.places.values():
             each.next_offset = 0  # nothing is given before this is told
 
-    def told(self) -> dict[str, str]:
-        """Return what is lost, which is told now."""
-        lost, self.lost = self.lost, {}
+    def _tell(self) -> None:
+        """Tell what is lost, if it is not told yet."""
+        lost, self._lost = self._lost, {}
+        if not lost:
+            return
+        self._write(missed_frame(lost))
+        counts.missed += 1
         for place in self.places.values():
             if place.last is not None:
                 place.move(place.last)
-        return lost
 
     def _position(self) -> dict[str, str]:
         return {place.stream: str(place.last) for place in self.places.values()}

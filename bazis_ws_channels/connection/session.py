@@ -14,11 +14,12 @@ from typing import Any
 
 from ..auth.identity import Identity
 from ..auth.reauthorization import Verdict, current_reauthorizer
+from ..counters import counts
 from ..groups import common_group, key_group
 from ..history.positions import Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
-from ..protocol import CLOSE_AUTH, missed_frame, subscribed_frame
+from ..protocol import CLOSE_AUTH, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
 from .replay import Replay, Resumption
@@ -50,6 +51,7 @@ class Session:
     Attributes:
         user: as last loaded from the database.
         context: in which the session was opened.
+        has_ended: whether nothing is delivered any more.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class Session:
         self.context = contextvars.copy_context()
         self.pk = identity.user.pk
         self.group = key_group(identity.key)
-        self.common_group = common_group(namespace_of(identity.key))
+        namespace = namespace_of(identity.key)
+        self.common_group = common_group(namespace)
         self.is_live = False
-        self.watches = Watches(layer, channel, write)
+        self.has_ended = False
+        self.watches = Watches(layer, channel, write, namespace)
         self._watcher = watcher
         self._layer = layer
         self._channel = channel
@@ -78,7 +82,7 @@ class Session:
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
-        self._replay = Replay(layer, (self.group, self.common_group))
+        self._replay = Replay(layer, (self.group, self.common_group), write)
         self._expiry: asyncio.TimerHandle | None = None
 
     async def open(self, since: Since | None) -> None:
@@ -101,11 +105,15 @@ class Session:
         self._held = [event for event in self._held if event["type"] != "ws.missed"]
         await self._connect(self.identity)
         self._start(self.identity, resumption)
+        counts.sessions += 1
+        counts.delivered += len(resumption.frames)
+        if resumption.recovered is not None:
+            counts.recovered[str(resumption.recovered).lower()] += 1
         for frame in resumption.frames:
             self._write(frame)
         held, self._held = self._held, []
         for event in held:
-            self._give(event)
+            self._replay.give(event)
         current_reauthorizer().add(self)
 
     async def renew(self, identity: Identity, since: Since | None) -> None:
@@ -123,12 +131,17 @@ class Session:
         self._start(identity, self._replay.renew(since))
         await self._ask_again()
 
-    async def close(self) -> None:
-        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
-        self.is_live = False
+    def stop(self) -> None:
+        """Deliver nothing any more."""
+        counts.sessions -= self.is_live
+        self.is_live, self.has_ended = False, True
         current_reauthorizer().discard(self)
         if self._expiry is not None:
             self._expiry.cancel()
+
+    async def close(self) -> None:
+        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
+        self.stop()
         self._replay.close()
         await self.watches.clear()
         await self._layer.group_discard(self.group, self._channel)
@@ -147,25 +160,9 @@ class Session:
             place.next_offset += 1
             place.last = event["position"]
             self._write(event["frame"])
+            counts.note_delivered(event.get("at"))
         else:
-            self._give(event)
-
-    def _give(self, event: Event) -> None:
-        if event["type"] == "ws.missed":
-            if not self._replay.lost:
-                # All streams that broke are told together.
-                asyncio.get_running_loop().call_soon(self._tell_missed)
-            return self._replay.lose(event)
-        frame = self._replay.take(event)
-        if self._replay.lost:
-            self._tell_missed()
-        if frame is not None:
-            self._write(frame)
-
-    def _tell_missed(self) -> None:
-        lost = self._replay.told()
-        if lost and self.is_live:
-            self._write(missed_frame(lost))
+            self._replay.give(event)
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from channels.db import database_sync_to_async
 
@@ -14,7 +14,7 @@ from ..presence.stores.base import ToldState, ToldStates
 from ..protocol import error_frame, json_id, presence_frame
 from ..times import datetime_of
 from ..types import Event
-from ..users import key_of, pk_from_key
+from ..users import allowed_to_watch, key_of, pk_from_key
 
 __all__ = ["WatchForbidden", "Watches"]
 
@@ -47,9 +47,13 @@ class Watches:
         layer: the channel layer.
         channel: the connection's own channel.
         write: sends a text frame to the client.
+        namespace: that of the session's user, and so of those whom it may watch.
     """
 
-    def __init__(self, layer: Any, channel: str, write: Callable[[str], None]) -> None:
+    def __init__(
+        self, layer: Any, channel: str, write: Callable[[str], None], namespace: str
+    ) -> None:
+        self._namespace = namespace
         self._layer = layer
         self._channel = channel
         self._write = write
@@ -65,7 +69,7 @@ class Watches:
             WatchForbidden: too many, or not all of them are allowed; then none is watched.
             PresenceUnavailable, ChannelLayerUnavailable: Redis is out of reach.
         """
-        keys = {key_of(pk): pk for pk in pks}
+        keys = {key_of(pk, self._namespace): pk for pk in pks}
         fresh = [key for key in keys if key not in self._seen]
         limit = conf.BAZIS_WS_MAX_WATCHED
         if len(self._seen) + len(fresh) > limit:
@@ -82,7 +86,7 @@ class Watches:
 
     async def unwatch(self, pks: Iterable[Any]) -> None:
         """Stop watching those of `pks` that are watched."""
-        await self._unwatch(map(key_of, pks))
+        await self._unwatch(key_of(pk, self._namespace) for pk in pks)
 
     async def ask_again(self, user: Any) -> None:
         """Ask the project again; stop watching whom `user` may watch no longer, and say so."""
@@ -90,8 +94,8 @@ class Watches:
         keys.pop(user.pk, None)
         if not keys:
             return
-        allowed = await _allowed(user, list(keys))
-        refused = [] if allowed is True else [pk for pk in keys if pk not in allowed]
+        allowed = await database_sync_to_async(allowed_to_watch)(user, list(keys))
+        refused = [pk for pk in keys if pk not in allowed]
         await self._unwatch([keys[pk] for pk in refused])
         if refused:
             ids = ", ".join(str(json_id(pk)) for pk in refused)
@@ -155,23 +159,9 @@ def _status(seq: int, now: int, state: ToldState) -> _Status:
 
 async def _ask_project(user: Any, pks: list[Any]) -> None:
     """Ask the user model who may be watched."""
-    if not pks:
-        return
-    allowed = await _allowed(user, pks)
-    if allowed is True or set(pks) <= allowed:
+    if not pks or set(pks) <= await database_sync_to_async(allowed_to_watch)(user, pks):
         return
     raise WatchForbidden(
         "You may not watch these users. (Developers: watching is closed until the user model's"
         " ws_can_watch() says who may watch whom.)"
     )
-
-
-async def _allowed(user: Any, pks: list[Any]) -> set[Any] | Literal[True]:
-    """Return whom the user model lets `user` watch; True for all of `pks`."""
-    decide = getattr(user, "ws_can_watch", None)
-    return set() if decide is None else await database_sync_to_async(_decide)(decide, pks)
-
-
-def _decide(decide: Callable[[list[Any]], Any], pks: list[Any]) -> set[Any] | Literal[True]:
-    allowed = decide(pks)
-    return True if allowed is True else set(allowed or ())

@@ -28,7 +28,16 @@ from ..conf import conf
 from ..redis.commands import Command, Script
 from .positions import Position, Tail, new_mark, unpack
 
-__all__ = ["ONCE_SECONDS", "Limits", "Recorder", "limits", "read", "result_key", "tail_of"]
+__all__ = [
+    "ONCE_SECONDS",
+    "Limits",
+    "Recorder",
+    "limits",
+    "read",
+    "result_key",
+    "scan",
+    "tail_of",
+]
 
 #: How long the position of a stream is known after the last session or message.
 _META_SECONDS = 30 * 24 * 3600
@@ -114,6 +123,14 @@ def tail_of(reply: Any) -> Tail:
     offset, mark, messages = reply
     entries = [entry for each in messages if (entry := unpack(each)) is not None]
     return Tail(Position(int(offset), mark.decode()), entries)
+
+
+def scan(cursor: str, count: int) -> Command:
+    """Return the command that finds streams with messages, among about `count` keys of a server,
+    from a cursor ("0" at first).
+    """
+    _, pattern = _keys(conf.BAZIS_WS_KEY_PREFIX, "*")
+    return Command(("SCAN", cursor, "MATCH", pattern, "COUNT", count), True)
 
 
 def result_key(once: str) -> str:

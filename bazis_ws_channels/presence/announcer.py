@@ -17,7 +17,7 @@ from ..exceptions import PresenceUnavailable, PublishError
 from ..groups import watch_group
 from ..signals import user_offline, user_online
 from ..times import datetime_of
-from ..users import pk_from_key
+from ..users import namespace_of, pk_from_key
 from .stores.base import Edge
 
 __all__ = ["Announcer"]
@@ -159,7 +159,11 @@ async def _signal(edge: Edge) -> None:
         user_id = pk_from_key(edge.key)
         user = SimpleLazyObject(lambda: model._default_manager.get(pk=user_id))
         await _signal_of(edge).asend_robust(  # logs by itself
-            sender=model, user_id=user_id, user=user, at=datetime_of(edge.at)
+            sender=model,
+            user_id=user_id,
+            user=user,
+            at=datetime_of(edge.at),
+            namespace=namespace_of(edge.key),
         )
     except Exception:
         logger.exception("Telling receivers about user %s failed.", edge.key)

@@ -11,6 +11,8 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, TypeVar
 
+from django.db.models import Model
+
 from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..redis.breaker import Breaker
@@ -18,7 +20,7 @@ from ..redis.commands import Command
 from ..redis.hosts import Host
 from ..sending import refuse_on_loop
 from ..times import datetime_of
-from ..users import in_namespace, key_of, pk_from_key, pks_of, several
+from ..users import aseveral, in_space, keys_of, own_keys, pk_from_key, pk_of, pks_of, several
 from .stores import get_store
 from .stores.base import Counts, OnlineCount, OnlineKeys, Question, Seen, Statuses, Store
 from .stores.encoding import Stale
@@ -27,6 +29,7 @@ from .stores.redis import RedisStore
 __all__ = [
     "Status",
     "acount",
+    "acount_by_key",
     "acount_quietly",
     "alast_seen",
     "aonline",
@@ -34,6 +37,7 @@ __all__ = [
     "aonline_users",
     "astatuses",
     "count",
+    "count_by_key",
     "count_command",
     "count_from",
     "count_quietly",
@@ -147,7 +151,7 @@ def statuses(users: Iterable[Any]) -> dict[Any, Status]:
     """
     refuse_on_loop("presence.astatuses")
     found: dict[Any, Status] = {}
-    for pks, keys in _rounds(_saved(users)):
+    for pks, keys in _rounds(_saved(several(users))):
         found.update(_statuses(pks, _reader.read(Statuses(keys))))
     return found
 
@@ -155,7 +159,7 @@ def statuses(users: Iterable[Any]) -> dict[Any, Status]:
 async def astatuses(users: Iterable[Any]) -> dict[Any, Status]:
     """Async twin of `statuses`."""
     found: dict[Any, Status] = {}
-    async for pks, keys in _around(_saved(users)):
+    async for pks, keys in _around(_saved(await aseveral(users))):
         found.update(_statuses(pks, await _reader.aread(Statuses(keys))))
     return found
 
@@ -164,7 +168,7 @@ def online(users: Iterable[Any]) -> set[Any]:
     """Return the primary keys of those of `users` who are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline")
     found: set[Any] = set()
-    for pks, keys in _rounds(_saved(users)):
+    for pks, keys in _rounds(_saved(several(users))):
         found |= _online(pks, _reader.read(Counts(keys)))
     return found
 
@@ -172,7 +176,7 @@ def online(users: Iterable[Any]) -> set[Any]:
 async def aonline(users: Iterable[Any]) -> set[Any]:
     """Async twin of `online`."""
     found: set[Any] = set()
-    async for pks, keys in _around(_saved(users)):
+    async for pks, keys in _around(_saved(await aseveral(users))):
         found |= _online(pks, await _reader.aread(Counts(keys)))
     return found
 
@@ -186,7 +190,7 @@ def count(users: Iterable[Any]) -> int:
 async def acount(users: Iterable[Any]) -> int:
     """Async twin of `count`."""
     connections = 0
-    async for _, keys in _around(several(users)):
+    async for _, keys in _around(await aseveral(users)):
         connections += sum(await _reader.aread(Counts(keys)) or ())
     return connections
 
@@ -195,7 +199,7 @@ def online_users() -> set[Any]:
     """Return the primary keys of all users who are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline_users")
     are_sure, keys = _reader.read(OnlineKeys()) or (True, [])
-    keys = list(filter(in_namespace, keys))
+    keys = own_keys(keys)
     if are_sure:
         return set(map(pk_from_key, keys))
     replies = [_online(each, _reader.read(Counts(each))) for each in _sliced(keys)]
@@ -205,7 +209,7 @@ def online_users() -> set[Any]:
 async def aonline_users() -> set[Any]:
     """Async twin of `online_users`."""
     are_sure, keys = await _reader.aread(OnlineKeys()) or (True, [])
-    keys = list(filter(in_namespace, keys))
+    keys = await in_space(own_keys, keys)
     if are_sure:
         return set(map(pk_from_key, keys))
     replies = [_online(each, await _reader.aread(Counts(each))) for each in _sliced(keys)]
@@ -215,13 +219,13 @@ async def aonline_users() -> set[Any]:
 def online_count() -> int:
     """Return how many users are online. Raises as `statuses`."""
     refuse_on_loop("presence.aonline_count")
-    number = None if conf.namespace else _reader.read(OnlineCount())
+    number = None if conf.BAZIS_WS_NAMESPACE else _reader.read(OnlineCount())
     return len(online_users()) if number is None else number
 
 
 async def aonline_count() -> int:
     """Async twin of `online_count`."""
-    number = None if conf.namespace else await _reader.aread(OnlineCount())
+    number = None if conf.BAZIS_WS_NAMESPACE else await _reader.aread(OnlineCount())
     return len(await aonline_users()) if number is None else number
 
 
@@ -244,46 +248,62 @@ def prefetch(users: Iterable[Any]) -> None:
     users = several(users)
     known = statuses(users)
     for user in users:
-        user._ws_status = known.get(user.pk, Status())
+        status = Status() if user.pk is None else known[pk_of(user)]
+        user._ws_status = status
 
 
-# --- for publishing, which counts in the same round trip ------------------------------------
+# --- by key: for publishing, which counts in the same round trip, and for endings -----------
 
 
-def count_command(pks: Sequence[Any]) -> tuple[Host, Command] | None:
+def count_by_key(keys: Sequence[str]) -> int:
+    """As `count`, of users by key."""
+    return sum(sum(_reader.read(Counts(each)) or ()) for each in _sliced(keys))
+
+
+async def acount_by_key(keys: Sequence[str]) -> int:
+    """Async twin of `count_by_key`."""
+    connections = 0
+    for number, each in enumerate(_sliced(keys)):
+        if number:
+            await asyncio.sleep(0)
+        connections += sum(await _reader.aread(Counts(each)) or ())
+    return connections
+
+
+def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
     """Return a Redis command that counts users' connections; None where presence isn't in Redis."""
     store = get_store()
     if not isinstance(store, RedisStore) or _reader.has_just_failed:
         return None
-    return store.host, store.command(Counts([key_of(pk) for pk in pks]))
+    return store.host, store.command(Counts(keys))
 
 
-def count_from(pks: Sequence[Any], reply: Any) -> int:
+def count_from(keys: Sequence[str], reply: Any) -> int:
     """Return the count in the reply to `count_command`; ask again if it holds none."""
     store = get_store()
     if reply is None or not isinstance(store, RedisStore):
-        return count_quietly(pks)
+        return count_quietly(keys)
     try:
-        answer = store.answer(Counts([key_of(pk) for pk in pks]), reply)
+        answer = store.answer(Counts(keys), reply)
     except PresenceUnavailable as error:
         with suppress(PresenceUnavailable):
             _reader.failed(error)
         return 0
-    return count_quietly(pks) if isinstance(answer, Stale) else sum(answer)
+    return count_quietly(keys) if isinstance(answer, Stale) else sum(answer)
 
 
-def count_quietly(pks: Sequence[Any]) -> int:
-    """As `count`; 0 where the store can't answer, for publishing must not fail for it."""
+def count_quietly(keys: Sequence[str]) -> int:
+    """Count by key; 0 where the store can't answer, for publishing must not fail for it."""
     try:
-        return count(pks)
+        return count_by_key(keys)
     except PresenceUnavailable:
         return 0
 
 
-async def acount_quietly(pks: Sequence[Any]) -> int:
+async def acount_quietly(keys: Sequence[str]) -> int:
     """Async twin of `count_quietly`."""
     try:
-        return await acount(pks)
+        return await acount_by_key(keys)
     except PresenceUnavailable:
         return 0
 
@@ -292,7 +312,7 @@ async def acount_quietly(pks: Sequence[Any]) -> int:
 
 
 def _saved(users: Iterable[Any]) -> list[Any]:
-    return [user for user in several(users) if getattr(user, "pk", user) is not None]
+    return [user for user in users if not (isinstance(user, Model) and user.pk is None)]
 
 
 def _sliced(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -303,18 +323,25 @@ def _rounds(users: Sequence[Any]) -> Iterator[tuple[list[Any], list[str]]]:
     """Yield primary keys and the users' keys, each user once, in rounds."""
     known: set[Any] = set()
     for some in _sliced(users):
-        pks = [pk for pk in pks_of(some) if pk not in known]
-        known.update(pks)
-        if pks:
-            yield pks, list(map(key_of, pks))
+        if pks := _fresh(some, known):
+            yield pks, keys_of(pks)
 
 
 async def _around(users: Sequence[Any]) -> AsyncIterator[tuple[list[Any], list[str]]]:
     """Yield rounds, with a turn of the event loop between them."""
-    for number, each in enumerate(_rounds(users)):
+    known: set[Any] = set()
+    for number, some in enumerate(_sliced(users)):
         if number:
             await asyncio.sleep(0)
-        yield each
+        if pks := _fresh(some, known):
+            yield pks, await in_space(keys_of, pks)
+
+
+def _fresh(users: Sequence[Any], known: set[Any]) -> list[Any]:
+    """Return the primary keys of `users` that are not `known` yet, and add them."""
+    pks = [pk for pk in pks_of(users) if pk not in known]
+    known.update(pks)
+    return pks
 
 
 def _statuses(pks: Sequence[Any], reply: tuple[int, list[Seen]] | None) -> dict[Any, Status]:

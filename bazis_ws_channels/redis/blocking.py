@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -101,20 +102,20 @@ class _Link:
 
     def __init__(self, host: Host, deadline: float) -> None:
         self._host = host
+        self._pool = host.blocking_pool
         self._deadline = min(deadline, time.monotonic() + host.timeout_seconds)
         self._is_broken = False
         self._connection: Any = None
 
     def __enter__(self) -> _Link:
-        pool = self._host.blocking_pool
-        connection = pool.get_connection()
+        connection = self._pool.get_connection()
         try:
             now = time.monotonic()
             if now - _checked_at.setdefault(connection, now) > IDLE_SECONDS:
                 self._check(connection)
                 _checked_at[connection] = now
         except BaseException:
-            pool.release(connection)
+            self._pool.release(connection)
             raise
         self._connection = connection
         return self
@@ -122,13 +123,13 @@ class _Link:
     def __exit__(self, error_type: type[BaseException] | None, *exc: object) -> None:
         if error_type is not None or self._is_broken:
             self._connection.disconnect()  # replies may be on their way
-        self._host.blocking_pool.release(self._connection)
+        self._pool.release(self._connection)
 
     def write(self, commands: Sequence[Command]) -> None:
         """Write commands, without reading."""
-        packed = self._connection.pack_commands([command.parts for command in commands])
+        packed = b"".join(pack_command(command.parts) for command in commands)
         self._is_broken = True
-        self._connection.send_packed_command(packed, check_health=False)
+        self._connection.send_packed_command([packed], check_health=False)
 
     def read_all(self, count: int) -> list[Any] | Exception:
         """Read so many replies; an error reply is one of them."""

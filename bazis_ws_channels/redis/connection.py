@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ..counters import counts
 from ..loops import LoopLocal
 from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
 from .hosts import Host
@@ -57,6 +58,7 @@ class Connection:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pool = host.async_pool()
         self._link: Any = None  # redis-py's connection
+        self._was_connected = False
         self._checked_at = 0.0
         self._waiting: list[_Call] = []
         self._wakeup: asyncio.Future[None] | None = None
@@ -227,6 +229,8 @@ class Connection:
                 raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
             raise
         self._link = link
+        counts.redis_reconnects += self._was_connected
+        self._was_connected = True
         self._checked_at = self._clock()
         return link
 

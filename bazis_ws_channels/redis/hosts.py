@@ -14,6 +14,7 @@ from channels_redis.utils import create_pool, decode_hosts
 from django.conf import settings
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from ..conf import conf
@@ -40,12 +41,13 @@ class Host:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = dict(options)
         self._key = repr(sorted(self.options.items(), key=lambda item: item[0]))
+        self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __repr__(self) -> str:
         return f"<Host {self.label}>"
@@ -58,6 +60,14 @@ class Host:
         if "address" in self.options:
             return str(self.options["address"]).rpartition("@")[2].rpartition("//")[2]
         return f"{self.options.get('host', 'localhost')}:{self.options.get('port', 6379)}"
+
+    @property
+    def database(self) -> int:
+        """The number of the database."""
+        options = self.options
+        if "address" in options:
+            options = {**options, **parse_url(str(options["address"]))}
+        return int(options.get("db") or 0)
 
     @property
     def timeout_seconds(self) -> float:

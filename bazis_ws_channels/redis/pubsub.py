@@ -8,22 +8,19 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import RedisError
 
+from ..counters import counts
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 from .errors import explain
-from .subscriptions import Subscriptions, batches
+from .link import PONG_SECONDS, TIMEOUT_SECONDS, Link
+from .subscriptions import Subscriptions
 
-__all__ = ["Subscriber", "Subscriptions"]
+__all__ = ["Subscriber"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Seconds without a word from Redis before it is pinged, and then for its answer.
-_PING_SECONDS = 15.0
-_PONG_SECONDS = 3.0
-#: Seconds to wait for a connection, and for a subscription to be confirmed.
-_TIMEOUT_SECONDS = 3.0
 #: Deliveries after which the event loop gets a turn, however much Redis has sent.
 _DELIVERIES_A_TURN = 500
 
@@ -50,15 +47,12 @@ class Subscriber:
         self._on_lost = on_lost
         self._on_back = on_back
         self._listener: asyncio.Task[None] | None = None
-        self._link: Any = None  # set while subscriptions can be made
+        self._link: Link | None = None  # set while subscriptions can be made
         self._subscriptions = Subscriptions()
-        self._commands: list[tuple[str, str]] = []
-        self._writes: set[asyncio.Future[None]] = set()
         self._patterns: set[str] = set()
-        self._unanswered_patterns = 0
-        self._heard_at = 0.0
         self._is_checking = False
         self._was_lost = False
+        self._was_connected = False
         self._failures = 0
         self._last_error: Exception | None = None
 
@@ -83,15 +77,15 @@ class Subscriber:
         self._start()
         asked_at, link = asyncio.get_running_loop().time(), self._link
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                done, _ = await asyncio.wait({waiter}, timeout=_TIMEOUT_SECONDS / 2)
-                is_silent = not done and self._heard_at < asked_at
-                if is_silent and link is not None and self._link is link:
-                    self.reconnect()  # a balancer has forgotten the link, it seems
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                done, _ = await asyncio.wait({waiter}, timeout=TIMEOUT_SECONDS / 2)
+                if not done and link is not None and link.heard_at < asked_at:
+                    self.reconnect(link)  # a balancer has forgotten the link, it seems
                 await asyncio.shield(waiter)
         except TimeoutError:
             await asyncio.sleep(0.05)  # where this loop is behind, the answer is there, unread
-            if self._heard_at > asked_at and tries > 1 and self._last_error is None:
+            is_heard = self._link is not None and self._link.heard_at > asked_at
+            if is_heard and tries > 1 and self._last_error is None:
                 # While Redis talks, what takes long is our own backlog.
                 return await self.subscribe(channel, tries=tries - 1)
             why = f" {explain(self._last_error)}" if self._last_error else ""
@@ -121,9 +115,10 @@ class Subscriber:
             self._connection.failure_listeners.add(self.check)
             self._listener = asyncio.create_task(self._listen_forever())
 
-    def reconnect(self) -> None:
+    def reconnect(self, instead_of: Link | None = None) -> None:
         """Subscribe anew over a new connection: the host's name may mean another server now."""
-        if self._link is not None and self._listener is not None:
+        link = self._link
+        if self._listener is not None and link is not None and instead_of in (None, link):
             self._listener.cancel()
             self._disconnected()
             self._listener = asyncio.create_task(self._listen_forever())
@@ -133,14 +128,19 @@ class Subscriber:
         link = self._link
         if link is not None and not self._is_checking:
             self._is_checking = True
-            self._command("PING", "")
+            link.command("PING", "")
             loop = asyncio.get_running_loop()
-            loop.call_later(_PONG_SECONDS, self._checked, link, loop.time())
+            loop.call_later(PONG_SECONDS, self._checked, link, loop.time())
 
-    def _checked(self, link: Any, asked_at: float) -> None:
+    def _checked(self, link: Link, asked_at: float) -> None:
         self._is_checking = False
-        if self._link is link and self._heard_at < asked_at:
-            self.reconnect()
+        if link.heard_at < asked_at:
+            self.reconnect(link)
+
+    def _command(self, verb: str, channel: str) -> None:
+        """Send a command; without a link the next one subscribes to all that is wanted."""
+        if self._link is not None:
+            self._link.command(verb, channel)
 
     async def close(self) -> None:
         """Close the connection and forget all subscriptions."""
@@ -153,37 +153,6 @@ class Subscriber:
         self._subscriptions.clear()
         self._patterns.clear()
         self._was_lost = False
-
-    # --- writing ----------------------------------------------------------------------------
-
-    def _command(self, verb: str, channel: str) -> None:
-        """Send a command at the end of this turn of the loop, together with the others."""
-        if self._link is None:
-            return  # the next connection subscribes to all that is wanted
-        if not self._commands:
-            asyncio.get_running_loop().call_soon(self._write_commands)
-        self._commands.append((verb, channel))
-
-    def _write_commands(self) -> None:
-        commands, self._commands = self._commands, []
-        link = self._link
-        if link is None:
-            return
-        for verb, channel in commands:
-            if verb == "SUBSCRIBE":
-                self._subscriptions.asked(channel)
-            elif verb == "PSUBSCRIBE":
-                self._unanswered_patterns += 1
-        packed = link.pack_commands(batches(commands))
-        # A failure here ends the connection, which `_listen` notices.
-        write = asyncio.ensure_future(link.send_packed_command(packed, check_health=False))
-        self._writes.add(write)
-        write.add_done_callback(self._written)
-
-    def _written(self, write: asyncio.Future[None]) -> None:
-        self._writes.discard(write)
-        if not write.cancelled():
-            write.exception()
 
     # --- listening --------------------------------------------------------------------------
 
@@ -205,21 +174,20 @@ class Subscriber:
 
     async def _listen(self) -> None:
         """Connect, subscribe to all that is wanted, and hand out what comes, until an error."""
-        link = self._connection.make_link()
+        link = Link(self._connection.make_link(), self._subscriptions.asked)
         try:
-            async with asyncio.timeout(
-                max(_TIMEOUT_SECONDS, self._connection.host.connect_seconds)
-            ):
+            async with asyncio.timeout(max(TIMEOUT_SECONDS, self._connection.host.connect_seconds)):
                 await link.connect()
+            counts.redis_reconnects += self._was_connected
+            self._was_connected = True
             self._link, self._last_error = link, None
             self._subscribe_to_all()
             await self._read_all(link)
         except GeneratorExit:
             raise  # the event loop was closed under it: nothing can be awaited any more
         except BaseException:
-            if self._link is link:
-                self._link = None
-            await link.disconnect(nowait=True)
+            self._link = None if self._link is link else self._link
+            await link.disconnect()
             raise
 
     def _subscribe_to_all(self) -> None:
@@ -230,41 +198,14 @@ class Subscriber:
         if not self._subscriptions.wanted:
             self._became_ready()
 
-    async def _read_all(self, link: Any) -> None:
-        loop, budget, is_pinged = asyncio.get_running_loop(), _DELIVERIES_A_TURN, False
+    async def _read_all(self, link: Link) -> None:
+        budget = _DELIVERIES_A_TURN
         while True:
-            reply = await self._read(link, _PONG_SECONDS if is_pinged else _PING_SECONDS)
-            if reply is not None:
-                self._heard_at, is_pinged = loop.time(), False
-                budget -= await self._handle(reply)
-                if budget <= 0:
-                    # What Redis sent at once is read without waiting: let others run.
-                    budget = _DELIVERIES_A_TURN
-                    await asyncio.sleep(0)
-            elif is_pinged:
-                raise TimeoutError("Redis doesn't answer on the subscriptions' connection.")
-            else:
-                # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
-                is_pinged = True
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    await link.send_command("PING", check_health=False)
-
-    async def _read(self, link: Any, limit_seconds: float) -> Any:
-        """Return what Redis says next; None if it says nothing for a while."""
-        try:
-            return await link.read_response(
-                timeout=limit_seconds, disconnect_on_error=False, push_request=True
-            )
-        except NoPermissionError as error:
-            if not self._unanswered_patterns:
-                raise
-            self._unanswered_patterns = 0
-            logger.warning(
-                "Redis permits no PSUBSCRIBE to this user, so messages that channels-redis's own"
-                " layer sends to a single channel don't arrive. All others do. (%s)",
-                error,
-            )
-            return [b"refused"]
+            budget -= await self._handle(await link.read())
+            if budget <= 0:
+                # What Redis sent at once is read without waiting: let others run.
+                budget = _DELIVERIES_A_TURN
+                await asyncio.sleep(0)
 
     async def _handle(self, reply: list[Any]) -> int:
         """Act on what Redis said; return to how many it went."""
@@ -272,9 +213,7 @@ class Subscriber:
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
             return await self._deliver(reply[-2].decode(), reply[-1])
-        if kind == b"psubscribe":
-            self._unanswered_patterns -= 1
-        elif kind == b"subscribe":
+        if kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
             if self._was_lost and self.is_confirmed:
                 self._became_ready()
@@ -288,9 +227,9 @@ class Subscriber:
 
     def _disconnected(self) -> None:
         """Note that nothing is subscribed any more."""
-        self._link = None
-        self._commands.clear()
-        self._unanswered_patterns = 0
+        if self._link is not None:
+            self._link.close()
+            self._link = None
         if self._subscriptions.lost() and not self._was_lost:
             self._was_lost = True
             self._on_lost()

@@ -35,9 +35,9 @@ def times_logged(servers, text):
 
 
 def keys(redis):
-    """Return the keys that presence holds, but for those that last."""
-    streams = set(redis.keys("user_ws.{*}.*"))  # of messages, which outlive sessions
-    return set(redis.keys("*")) - LASTING - streams
+    """Return the keys that presence holds, but for those that last, and those of the history."""
+    held = set(redis.keys("*")) - LASTING
+    return {key for key in held if not key.startswith(("user_ws.{", "user_ws.once."))}
 
 
 def sha_of(question):

@@ -31,6 +31,7 @@ TEXTS = [
     "None",
     " ",
 ]
+SNOWFLAKES = ["9007199254740992", "9007199254740993", "9223372036854775807", "7"]
 UUIDS = ["00000000-0000-0000-0000-000000000001", "ffffffff-ffff-4fff-bfff-ffffffffffff"]
 
 
@@ -62,14 +63,19 @@ class Identities:
 
 
 @pytest.mark.parametrize(
-    ("model", "pks", "kind"), [("TextUser", TEXTS, "str"), ("UuidUser", UUIDS, "UUID")]
+    ("model", "pks", "kind"),
+    [
+        ("TextUser", TEXTS, "str"),
+        ("UuidUser", UUIDS, "UUID"),
+        ("SnowflakeUser", SNOWFLAKES, "int"),
+    ],
 )
 async def test_presence_by_any_primary_key(daphne, redis, tmp_path, model, pks, kind):
     """Online, watched, published to, told and forgotten: each user alone."""
     project = Identities(model, tmp_path)
     users = await project.run("make", *pks)
     assert [pk for pk, _, _ in users] == pks
-    server = await sync_to_async(daphne)(project.server, **QUICK)
+    server = await sync_to_async(daphne)(project.server, **QUICK, BAZIS_WS_ID_AS_STRING=True)
     watcher_token, present = users[0][1], users[1::2]
     online = sorted(pk for pk, _, _ in present)
     async with AsyncExitStack() as stack:

@@ -4,8 +4,11 @@ import json
 
 import pytest
 from rest_framework import serializers
+from rest_framework.routers import DefaultRouter
+from rest_framework.test import force_authenticate
 
 from bazis_ws_channels.serializers import LastSeenField, OnlineField, UserWsSerializerMixin
+from bazis_ws_channels.viewsets import UserWsViewSet
 from tests.presence.test_reading import loaded, online, round_trips  # noqa: F401
 from tests.project.models import Post, User
 
@@ -147,7 +150,7 @@ def test_the_view_set(users, client, redis):
     client.force_login(users[0])
     with round_trips(redis, 1):
         data = json.loads(client.get("/users/").content)
-    assert is_online(data) == EXPECTED
+    assert is_online(data["results"]) == EXPECTED
     one = json.loads(client.get(f"/users/{users[1].pk}/").content)
     assert one["is_online"] is False
 
@@ -156,4 +159,89 @@ def test_the_view_set_hides_inactive_users(users, client):
     """Active users only, unless a project says otherwise."""
     User.objects.filter(pk=users[2].pk).update(is_active=False)
     client.force_login(users[0])
-    assert len(json.loads(client.get("/users/").content)) == 5
+    assert json.loads(client.get("/users/").content)["count"] == 5
+
+
+def test_the_view_set_has_pages(users, client):
+    """Of 100, unless somebody asks for others or the project has pages of its own."""
+    client.force_login(users[0])
+    page = json.loads(client.get("/users/?page_size=4&page=2").content)
+    assert (page["count"], len(page["results"])) == (6, 2)
+    assert UserWsViewSet.pagination_class.page_size == 100
+
+
+def test_the_view_set_shows_the_presence_of_those_who_may_be_watched(users, client, redis):
+    """One's own too; of others nothing, not even when they were last seen."""
+    viewer = users[0]
+    User.objects.filter(pk=viewer.pk).update(watches="even")
+    client.force_login(viewer)
+    with round_trips(redis, 1):
+        rows = json.loads(client.get("/users/").content)["results"]
+    for user, row in zip(users, rows, strict=True):
+        shown = user.pk == viewer.pk or user.pk % 2 == 0
+        assert row["is_online"] is (shown and users.index(user) % 2 == 0)
+        assert (row["last_seen"] is not None) is row["is_online"]
+    User.objects.filter(pk=viewer.pk).update(watches="none")
+    one = json.loads(client.get(f"/users/{users[2].pk}/").content)
+    assert (one["is_online"], one["last_seen"]) == (False, None)
+    assert json.loads(client.get(f"/users/{viewer.pk}/").content)["is_online"] is True
+
+
+def test_a_view_set_may_show_everybody_s_presence(users, rf):
+    """If the project says so."""
+
+    class Everybody(UserWsViewSet):
+        shows_all_presence = True
+
+    users[0].watches = "none"
+    request = rf.get("/")
+    force_authenticate(request, users[0])
+    response = Everybody.as_view({"get": "list"})(request)
+    assert is_online(response.data["results"]) == EXPECTED
+
+
+def test_rows_of_values(users, redis):
+    """With the primary key in them, under either name; one round trip."""
+
+    class Row(UserWsSerializerMixin, serializers.Serializer):
+        username = serializers.CharField()
+
+    for pk in ("id", "pk"):
+        rows = User.objects.order_by("pk").values(pk, "username")
+        with round_trips(redis, 1):
+            data = Row(rows, many=True).data
+        assert [each["is_online"] for each in data] == [True, False] * 3
+        assert [each["last_seen"] is not None for each in data] == [True, False] * 3
+    with pytest.raises(KeyError, match="id"):
+        _ = Row(User.objects.values("username"), many=True).data
+
+
+def test_rows_of_values_in_a_field_of_its_own(users):
+    """A post's row names its author by the key."""
+
+    class Row(serializers.Serializer):
+        online = OnlineField(source="author_id")
+
+    Post.objects.create(title="post", author=users[0])
+    assert Row(Post.objects.values("author_id"), many=True).data == [{"online": True}]
+
+
+def test_the_openapi_document():
+    """As drf-spectacular writes it: a boolean, and a date-time or null."""
+    from drf_spectacular.generators import SchemaGenerator
+    from drf_spectacular.openapi import AutoSchema
+
+    class Described(UserWsViewSet):
+        schema = AutoSchema()
+
+    router = DefaultRouter()
+    router.register("users", Described, basename="user")
+    document = SchemaGenerator(patterns=router.urls).get_schema(public=True)
+    properties = document["components"]["schemas"]["UserWs"]["properties"]
+    assert properties["is_online"] == {"type": "boolean", "readOnly": True}
+    assert properties["last_seen"] == {
+        "type": "string",
+        "format": "date-time",
+        "nullable": True,
+        "readOnly": True,
+    }

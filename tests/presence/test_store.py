@@ -667,3 +667,16 @@ async def test_the_memory_store_keeps_last_seen_for_a_while(moved, clock):
     await moved.disconnect("p1", "b", "2")
     assert await moved.seen("1") is None
     assert await moved.seen("2") == int(clock.now * 1_000_000)
+
+
+async def test_who_leaves_after_an_eviction_is_told(redis):
+    """Redis dropped the session before anybody could look; the change is told all the same."""
+    world = World(RedisStore(Host({"address": os.environ["REDIS_URL"]})))
+    await world.process("p1")
+    await world.connect("p1", "a", "1")
+    redis.delete("user_ws.1.session")
+    for _ in range(2):  # as after a lost reply
+        await world.disconnect("p1", "a", "1", grace=0)
+    assert await world.sweep("p1") == ["1"]
+    await world.disconnect("p1", "a", "1", grace=0)
+    assert await world.sweep("p1") == []

@@ -45,7 +45,7 @@ def test_an_acl(valkey, use, alice):
     use(valkey.url)
     valkey.client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-publish")
     refused(alice, r"forbids a command or key .*docs/deployment.md.*evalsha")
-    with pytest.raises(PublishError, match=r"forbids a command or key .*publish"):
+    with pytest.raises(PublishError, match="forbids a command or key"):
         publish([alice], "x")
 
 

@@ -1,15 +1,28 @@
 """System checks: each passes, fails and is registered."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 
 import pytest
+from channels.auth import AuthMiddlewareStack
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.checks import registry, run_checks
+from django.core.handlers.asgi import ASGIHandler
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.urls import path
 
 from bazis_ws_channels import checks, deploy_checks
-from tests.kit import Redis
+from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
+from bazis_ws_channels.routing import serves_sockets, websocket_urlpatterns
+from tests.kit import ROOT, Redis
+from tests.project.routing import project_urlpatterns
 from tests.sessions import callables
 from tests.sessions.forging import b64, ec_pair, rsa_pair
 
@@ -204,7 +217,7 @@ def test_right_key(settings, algorithm, key):
     assert found() == {}
 
 
-@pytest.mark.parametrize("key", ["short", "x" * 50, "abab" * 20, "django-insecure-" + STRONG])
+@pytest.mark.parametrize("key", ["short", "x" * 50, "abab" * 20])
 def test_weak_secret(settings, key):
     """A secret that can be guessed is an error, and a warning while DEBUG is on."""
     settings.SECRET_KEY = key
@@ -276,9 +289,35 @@ def test_secrets_are_not_shown(settings, algorithm, name, value):
 
 
 def test_user_model_without_the_mixin(settings):
-    """A user model without the mixin is a warning."""
+    """A user model of the project's own is told; Django's can't have the mixin, and needs none."""
     settings.AUTH_USER_MODEL = "auth.Group"
     assert "W020" in found()
+    settings.AUTH_USER_MODEL = "auth.User"
+    assert "W020" not in found()
+
+
+@pytest.mark.parametrize(
+    ("model", "as_string", "is_told"),
+    [("SnowflakeUser", False, True), ("SnowflakeUser", True, False), ("UuidUser", False, False)],
+)
+def test_ids_that_javascript_rounds(tmp_path, model, as_string, is_told):
+    """Numbers of the project's own making; those that the database counts are no matter."""
+    env = {
+        "DJANGO_SETTINGS_MODULE": "tests.presence.identities.settings",
+        "IDENTITY": model,
+        "IDENTITY_DATABASE": str(tmp_path / "identities.sqlite3"),
+        "TEST_SETTINGS": json.dumps({"BAZIS_WS_ID_AS_STRING": as_string}),
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "django", "check"],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ("bazis_ws.W022" in result.stderr) is is_told
 
 
 @pytest.mark.parametrize("field", ["nickname", ""])
@@ -317,6 +356,53 @@ def test_claim_without_a_fitting_field(settings, claim, field, ids):
     """Simple JWT's `user_id` 1 must not open the account that is named "1"."""
     settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = claim, field
     assert list(found()) == ids
+
+
+# --- the application ------------------------------------------------------------------------
+
+
+class Inner:
+    """A middleware of somebody's."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+
+OUR_ROUTES = JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+OTHER_ROUTES = URLRouter([path("ws", AsyncWebsocketConsumer.as_asgi())])
+NESTED = URLRouter([path("live/", URLRouter(websocket_urlpatterns))])
+APPLICATIONS = {
+    "plain": (ASGIHandler(), False),
+    "http_only": (ProtocolTypeRouter({"http": ASGIHandler()}), False),
+    "other": (ProtocolTypeRouter({"websocket": OTHER_ROUTES}), False),
+    "ours": (ProtocolTypeRouter({"websocket": OUR_ROUTES}), True),
+    "wrapped": (Inner(ProtocolTypeRouter({"websocket": AuthMiddlewareStack(OUR_ROUTES)})), True),
+    "allowed": (ProtocolTypeRouter({"websocket": AllowedHostsOriginValidator(OUR_ROUTES)}), True),
+    "nested": (ProtocolTypeRouter({"websocket": Inner(NESTED)}), True),
+    "project": (ProtocolTypeRouter({"websocket": URLRouter(project_urlpatterns)}), True),
+    "opaque": (ProtocolTypeRouter({"websocket": lambda scope, receive, send: None}), None),
+}
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_application(settings, monkeypatch, name):
+    """An application without a route to the consumer is told, unless it can't be looked into."""
+    application, serves = APPLICATIONS[name]
+    assert serves_sockets(application) is serves
+    monkeypatch.setattr("tests.project.asgi.application", application)
+    assert set(found()) == (set() if serves is not False else {"W054"})
+
+
+def test_no_application(settings):
+    """None, where runserver needs it; one that can't be imported."""
+    settings.ASGI_APPLICATION = "tests.project.asgi.nothing"
+    assert set(found()) == {"W053"}
+    settings.ASGI_APPLICATION = "no.such.module.application"
+    assert set(found()) == {"W053"}
+    settings.ASGI_APPLICATION = None
+    assert set(found()) == {"W052"}
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    assert set(found()) == {"W050"}
 
 
 # --- channel layer, presence, daphne --------------------------------------------------------
@@ -426,6 +512,20 @@ def test_no_deployment_check_is_forgotten():
     names = vars(deploy_checks).items()
     functions = {value for name, value in names if name.startswith("check_")}
     assert functions == set(deploy_checks.ALL_CHECKS)
+
+
+def test_generated_secret(safe):
+    """The key that startproject makes is named as what it is, when it is to be deployed: before
+    that it is a random key, and `manage.py test`, where DEBUG is off, must start.
+    """
+    safe.SECRET_KEY = "django-insecure-" + STRONG
+    assert found() == {}
+    assert set(deployed()) == {"E015"}
+    assert "startproject" in deployed()["E015"].msg
+    safe.SECRET_KEY, safe.SECRET_KEY_FALLBACKS = STRONG, ["django-insecure-" + STRONG]
+    assert set(deployed()) == {"E015"}
+    safe.BAZIS_JWT_SESSION_ALG, safe.BAZIS_WS_JWT_KEY = "RS256", rsa_pair()[1]
+    assert deployed() == {}
 
 
 def test_tokens_of_anybody_with_the_secret(safe):

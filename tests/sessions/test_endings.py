@@ -17,7 +17,7 @@ from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 from django.utils import timezone
 
-from bazis_ws_channels import auth
+from bazis_ws_channels import auth, publishing
 from bazis_ws_channels.auth.unwritten import unwritten
 from bazis_ws_channels.exceptions import PresenceUnavailable, PublishError
 from bazis_ws_channels.presence.stores import get_store
@@ -525,8 +525,9 @@ async def test_refreshed_and_saved(slow, alice):
 @pytest.fixture
 def life(redis):
     """What the project's consumer noted of its sessions, in order."""
-    redis.delete("test.life")
-    return lambda: redis.lrange("test.life", 0, -1)
+    redis.set("test.life.wanted", 1)
+    yield lambda: redis.lrange("test.life", 0, -1)
+    redis.delete("test.life.wanted", "test.life")
 
 
 async def test_groups_of_a_session_end_with_it(slow, alice, bob):
@@ -599,6 +600,7 @@ async def test_session_ended_runs_once(slow, alice, life, end):
         await client.subscribed()
         await client.send({"token": alice.ws_token()})
         await client.subscribed()
+        await until(lambda: life() == [f"started {alice.pk}"])
         await end(client, alice)
         await until(lambda: f"ended {alice.pk}" in life())
     assert life() == [f"started {alice.pk}", f"ended {alice.pk}"]
@@ -630,3 +632,23 @@ async def test_the_server_stops(alice, life):
         await asyncio.to_thread(server.stop)
     await until(lambda: f"ended {alice.pk}" in life())
     assert server.tracebacks == 0
+
+
+async def test_nothing_arrives_after_the_end(slow, alice):
+    """Not even while `session_started` takes its time to be cancelled."""
+    url = slow.ws.replace("/ws", "/project/")
+    await rows(alice).aupdate(first_name="slow starter")
+    for _ in range(10):
+        async with Client(url, alice.ws_token()) as client:
+            await client.subscribed()
+            publishing_on = asyncio.create_task(publish_for_a_while())
+            await client.send({"token": "a.b.c"})
+            assert (await client.receive_type("error"))["code"] == "invalid_token"
+            await publishing_on
+            assert await client.settle() == []
+
+
+async def publish_for_a_while():
+    """Broadcast as fast as one can."""
+    for number in range(20):
+        await publishing.abroadcast(number)

@@ -4,9 +4,14 @@ import itertools
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
 from django.conf import settings
 from django.test import AsyncClient
 
+from bazis_ws_channels import middleware
+from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
+from bazis_ws_channels.routing import websocket_urlpatterns
+from bazis_ws_channels.testing import WsClient
 from tests.kit import Client
 from tests.sessions.forging import sign
 
@@ -152,3 +157,27 @@ async def test_no_token_is_logged(server, alice, way):
     assert "WSCONNECT /ws" in server.log
     for token in tokens:
         assert not any(part in server.log for part in token.split(".") if len(part) > 4)
+
+
+async def test_a_cookie_that_nobody_looks_at(caplog, monkeypatch, settings):
+    """Is told once: what must be written for it to sign in, or that a token is awaited."""
+    monkeypatch.setattr(middleware, "_has_mentioned_cookie", False)
+    settings.BAZIS_WS_AUTH_TIMEOUT = 0.05
+    application = JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    for _ in range(3):
+        async with WsClient(application, headers=[("Cookie", "a=b; sessionid=abc")]) as client:
+            assert await client.wait_closed() == 4401
+    mentions = [each for each in caplog.records if "AuthMiddlewareStack(" in each.message]
+    assert len(mentions) == 1
+    assert "abc" not in caplog.text
+
+
+async def test_a_cookie_beside_a_token(caplog, monkeypatch, alice):
+    """Or without one of a session, is as it should be."""
+    monkeypatch.setattr(middleware, "_has_mentioned_cookie", False)
+    application = JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    async with WsClient(application, user=alice, headers=[("Cookie", "sessionid=abc")]):
+        pass
+    async with WsClient(application, headers=[("Cookie", "a=b")]):
+        pass
+    assert "AuthMiddlewareStack(" not in caplog.text

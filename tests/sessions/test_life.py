@@ -14,6 +14,7 @@ from django.test import AsyncClient, override_settings
 
 from bazis_ws_channels import auth, presence
 from bazis_ws_channels.auth import tokens
+from bazis_ws_channels.testing import WsClient, isolate
 from tests.kit import Client, RawSocket, until
 from tests.project.models import Staff
 
@@ -492,3 +493,12 @@ async def test_an_end_in_the_middle_of_a_switch(first, alice, bob):
         await client.subscribed()
         await alice.ws_adisconnect()
         assert await client.settle() == []
+
+
+async def test_whoever_is_disconnected_is_offline(alice):
+    """The end of the socket cancels the task that ends the session, but not that it does."""
+    with isolate():
+        async with WsClient(user=alice) as client:
+            await alice.ws_adisconnect()
+            assert await client.wait_closed() == 4401
+        assert await presence.aonline_users() == set()

@@ -6,7 +6,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from bazis_ws_channels.auth.unwritten import unwritten
-from bazis_ws_channels.presence.stores import get_store
+from bazis_ws_channels.presence.stores import forget_store
 from tests.unit.peers import Clock, FakeRedis
 
 #: One layer in the process, and so presence in the process.
@@ -70,9 +70,9 @@ def people(monkeypatch, make_user):
         raise get_user_model().DoesNotExist
 
     monkeypatch.setattr(manager, "get", get, raising=False)
-    get_store.cache_clear()
+    forget_store()
     yield known
-    get_store.cache_clear()
+    forget_store()
 
 
 @pytest.fixture

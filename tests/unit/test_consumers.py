@@ -8,7 +8,7 @@ import pytest
 from channels.layers import get_channel_layer
 
 from bazis_ws_channels.consumers import UserWsConsumer
-from bazis_ws_channels.presence.stores import get_store
+from bazis_ws_channels.presence.stores import forget_store, get_store
 from bazis_ws_channels.presence.stores.base import Counts
 from bazis_ws_channels.presence.tracker import current_tracker
 from bazis_ws_channels.protocol import BadMessage
@@ -19,9 +19,9 @@ from tests.unit.peers import Socket
 @pytest.fixture(autouse=True)
 def new_store():
     """Presence in the process, empty."""
-    get_store.cache_clear()
+    forget_store()
     yield
-    get_store.cache_clear()
+    forget_store()
 
 
 class Client(Socket):

@@ -19,9 +19,13 @@ __all__ = [
     "Counts",
     "Disconnect",
     "Edge",
+    "Fleet",
     "Intact",
+    "Lead",
     "OnlineCount",
     "OnlineKeys",
+    "ProcessState",
+    "Processes",
     "Question",
     "Record",
     "Records",
@@ -30,6 +34,8 @@ __all__ = [
     "Release",
     "Renew",
     "Restore",
+    "Revocations",
+    "RevocationsReply",
     "RevokeBefore",
     "RevokeToken",
     "Revoked",
@@ -137,6 +143,21 @@ class ToldState(NamedTuple):
 
     is_online: bool
     last_seen: int | None
+
+
+class ProcessState(NamedTuple):
+    """One process's reply to `Fleet`."""
+
+    is_alive: bool
+    connections: int
+
+
+class RevocationsReply(NamedTuple):
+    """Reply to `Revocations`; the cursor is "0" at the end."""
+
+    cursor: str
+    users: int
+    tokens: int
 
 
 # --- a process's life -----------------------------------------------------------------------
@@ -313,6 +334,37 @@ class OnlineCount(Question[int | None]):
     """Count users with a connection; None if some process is dead, so that counting must look
     closer.
     """
+
+
+# --- for operators --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Processes(Question[list[str]]):
+    """List the processes that are registered, alive or not yet buried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet(Question[list[ProcessState]]):
+    """Look at processes."""
+
+    processes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead(Question[bool]):
+    """Become, or stay, the one process that tells what is true of all; false if another is."""
+
+    process: str
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations(Question[RevocationsReply]):
+    """Count what is revoked among about `count` keys, from a cursor ("0" at first)."""
+
+    cursor: str
+    count: int
 
 
 # --- revocation -----------------------------------------------------------------------------

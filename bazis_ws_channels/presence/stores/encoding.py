@@ -16,6 +16,7 @@ Keys, behind ``BAZIS_WS_KEY_PREFIX``:
 ``user_ws.seq``                       number of the last change
 ``user_ws.<key>.revoked``             hash: ``before`` (us), and for Django sessions ``at`` (us)
 ``user_ws.jti.<jti>.token``           a revoked token, until it would have expired
+``user_ws.leader``                    string with a TTL: the process that tells the number online
 ====================================  ==========================================================
 
 A lease is a key with a TTL, so that only Redis's clock says who is alive and one plain command
@@ -30,6 +31,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -112,6 +114,11 @@ def _records(process: str) -> str:
 
 def _session(key: str) -> str:
     return _name(f"{key}.session")
+
+
+def _session_keys(keys: Sequence[str]) -> list[str]:
+    prefix = _name("")
+    return [f"{prefix}{key}.session" for key in keys]
 
 
 def _revocation(key: str) -> str:
@@ -215,6 +222,22 @@ def _told_states(reply: list[Any], question: Any) -> tuple[int, int, list[base.T
     rows = zip(question.keys, flat[::2], flat[1::2], strict=True)
     states = [base.ToldState(bool(told), _optional(seen)) for _, told, seen in rows]
     return int(seq), int(now), states
+
+
+def _states(reply: list[int], question: base.Fleet) -> list[base.ProcessState]:
+    rows = zip(question.processes, reply[::2], reply[1::2], strict=True)
+    return [base.ProcessState(bool(alive), int(number)) for _, alive, number in rows]
+
+
+def _revocations(reply: list[Any], question: Any) -> base.RevocationsReply:
+    cursor, keys = reply
+    names = list(map(_text, keys))
+    users, tokens = _revocation("*"), _token("*")
+    return base.RevocationsReply(
+        _text(cursor),
+        sum(fnmatchcase(name, users) for name in names),
+        sum(fnmatchcase(name, tokens) for name in names),
+    )
 
 
 def _flags(reply: list[int], question: base.Revoked) -> list[bool]:
@@ -337,13 +360,13 @@ _FORMS: dict[type[Any], Form] = {
     ),
     base.Statuses: Form(
         ("alive", "statuses"),
-        lambda q: [_name("last_seen"), *map(_session, q.keys)],
+        lambda q: [_name("last_seen"), *_session_keys(q.keys)],
         lambda q: q.keys,
         _statuses,
     ),
     base.Counts: Form(
         ("alive", "counts"),
-        lambda q: list(map(_session, q.keys)),
+        lambda q: _session_keys(q.keys),
         lambda q: [],
         _counts,
     ),
@@ -364,6 +387,30 @@ _FORMS: dict[type[Any], Form] = {
         lambda q: [_name("online")],
         lambda q: [],
         lambda reply, q: None if int(reply) < 0 else int(reply),
+    ),
+    base.Processes: Form(
+        (),
+        lambda q: [],
+        lambda q: ["SMEMBERS", _name("processes")],
+        lambda reply, q: sorted(map(_text, reply)),
+    ),
+    base.Fleet: Form(
+        ("fleet",),
+        lambda q: [part for name in q.processes for part in (_lease(name), _records(name))],
+        lambda q: [],
+        _states,
+    ),
+    base.Lead: Form(
+        ("lead",),
+        lambda q: [_name("leader")],
+        lambda q: [q.process, q.lease_ms],
+        lambda reply, q: bool(int(reply)),
+    ),
+    base.Revocations: Form(
+        (),
+        lambda q: [],
+        lambda q: ["SCAN", q.cursor, "MATCH", _name("*"), "COUNT", q.count],
+        _revocations,
     ),
     base.RevokeBefore: Form(
         ("revoke_before",),

@@ -48,6 +48,10 @@ class Processes:
         """Tell whether a process has its lease."""
         return self.get(name).lease_until > self._now()
 
+    def names(self) -> list[str]:
+        """Return those that are registered."""
+        return sorted(self._known)
+
     def dead(self) -> list[str]:
         """Return the names of those whose lease has run out."""
         return [name for name in self._known if not self.is_alive(name)]
@@ -194,6 +198,11 @@ class Revocations:
     def revoke_token(self, jti: str, until: int) -> None:
         """Void one token."""
         self._tokens[jti] = until
+
+    def count(self, now: int) -> tuple[int, int]:
+        """Return how many users' tokens, and how many single tokens, are void."""
+        users = sum(until > now for _, _, until in self._users.values())
+        return users, sum(until > now for until in self._tokens.values())
 
     def is_void(self, key: str, token: Token, now: int) -> bool:
         """Tell whether a token is void."""

@@ -195,6 +195,29 @@ class MemoryStore:
         """Answer `OnlineCount`."""
         return sum(1 for key in self._sessions.online if self._sessions.live(key))
 
+    # --- for operators ----------------------------------------------------------------------
+
+    def processes(self, question: base.Processes) -> list[str]:
+        """Answer `Processes`."""
+        return self._processes.names()
+
+    def fleet(self, question: base.Fleet) -> list[base.ProcessState]:
+        """Answer `Fleet`."""
+        return [
+            base.ProcessState(
+                self._processes.is_alive(name), len(self._processes.get(name).records)
+            )
+            for name in question.processes
+        ]
+
+    def lead(self, question: base.Lead) -> bool:
+        """Answer `Lead`: there is no other process."""
+        return True
+
+    def count_revocations(self, question: base.Revocations) -> base.RevocationsReply:
+        """Answer `Revocations`, all at once."""
+        return base.RevocationsReply("0", *self._revocations.count(self._now()))
+
     # --- revocation -------------------------------------------------------------------------
 
     def revoke_before(self, question: base.RevokeBefore) -> int:
@@ -235,6 +258,10 @@ _ANSWERS: dict[type[Question[Any]], Callable[[MemoryStore, Any], Any]] = {
     base.ToldStates: MemoryStore.told_states,
     base.OnlineKeys: MemoryStore.online_keys,
     base.OnlineCount: MemoryStore.online_count,
+    base.Processes: MemoryStore.processes,
+    base.Fleet: MemoryStore.fleet,
+    base.Lead: MemoryStore.lead,
+    base.Revocations: MemoryStore.count_revocations,
     base.RevokeBefore: MemoryStore.revoke_before,
     base.RevokeToken: MemoryStore.revoke_token,
     base.Revoked: MemoryStore.revoked,

@@ -27,6 +27,12 @@ class TextUser(_User):
     id = models.CharField(primary_key=True, max_length=200)
 
 
+class SnowflakeUser(_User):
+    """A user whose primary key is a number that JavaScript can't tell from the next one."""
+
+    id = models.PositiveBigIntegerField(primary_key=True)
+
+
 class UuidUser(_User):
     """A user whose primary key is a UUID."""
 

@@ -7,16 +7,16 @@ import pytest
 from bazis_ws_channels.connection.guard import Guard
 from bazis_ws_channels.connection.line import Line
 from bazis_ws_channels.connection.tasks import Tasks
-from bazis_ws_channels.presence.stores import get_store
+from bazis_ws_channels.presence.stores import forget_store
 from tests.unit.peers import Socket
 
 
 @pytest.fixture(autouse=True)
 def new_store():
     """Presence in the process, empty."""
-    get_store.cache_clear()
+    forget_store()
     yield
-    get_store.cache_clear()
+    forget_store()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def told():
 async def tasks(told):
     """Tasks under that guard."""
     tasks = Tasks()
-    tasks.guard = Guard(told.fail, told.end, lambda: "user 1, session x")
+    tasks.guard = Guard(told.fail, told.end, lambda: {"user": 1, "session": "x"})
     yield tasks
     await tasks.cancel()
 

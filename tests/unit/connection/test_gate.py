@@ -71,7 +71,7 @@ def counts(*keys):
 async def test_no_session(world):
     """Everything is quiet."""
     assert not world.gate.is_live
-    assert world.gate.label == "no session"
+    assert world.gate.names == {}
     world.gate.deliver({"type": "ws.push", "group": "common", "text": "1"})
     world.gate.refresh(is_settled=True)
     await world.gate.watch([2])
@@ -86,7 +86,7 @@ async def test_a_session_opens_and_is_renewed(world, alice):
     await world.gate.admit(identity(alice))
     first = world.gate.session
     assert world.gate.is_live
-    assert world.gate.label == f"user 1, session {first.id}"
+    assert world.gate.names == {"user": 1, "session": first.id}
     await world.gate.admit(identity(alice))
     assert world.gate.session is first
     assert await world.told() == ["subscribed", "subscribed"]

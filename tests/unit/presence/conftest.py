@@ -3,7 +3,7 @@
 import pytest
 
 from bazis_ws_channels.exceptions import PresenceUnavailable
-from bazis_ws_channels.presence.stores import get_store
+from bazis_ws_channels.presence.stores import forget_store
 from bazis_ws_channels.presence.stores.memory import MemoryStore
 
 
@@ -46,11 +46,11 @@ class Store(MemoryStore):
 def store(clock, monkeypatch):
     """The store that everybody gets."""
     store = Store(clock)
-    get_store.cache_clear()
+    forget_store()
     for module in ("lease", "roster", "census", "tracker", "queries"):
         monkeypatch.setattr(f"bazis_ws_channels.presence.{module}.get_store", lambda: store)
     yield store
-    get_store.cache_clear()
+    forget_store()
 
 
 class Watcher:

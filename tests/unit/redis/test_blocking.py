@@ -135,11 +135,11 @@ def idle(monkeypatch):
     monkeypatch.setattr(blocking, "IDLE_SECONDS", 0)
 
 
-def test_an_idle_connection_is_pinged(host, fake_redis, idle):
+def test_an_idle_connection_is_asked_for_its_role(host, fake_redis, idle):
     """Balancers forget idle ones; a new one needs no ping."""
     exchange({host: [INCR]}, LIMIT)
     exchange({host: [INCR]}, LIMIT)
-    assert fake_redis.names()[-3:] == ["INCR", "PING", "INCR"]
+    assert fake_redis.names()[-3:] == ["INCR", "ROLE", "INCR"]
     assert fake_redis.accepted == 1
 
 
@@ -148,9 +148,9 @@ def test_an_idle_connection_that_is_dead_is_made_anew(hasty, fake_redis, idle, a
     """Before anything is written that may not be written twice."""
     exchange({hasty: [INCR]}, LIMIT)
     before = len(fake_redis.commands)
-    fake_redis.answer("PING", answer)
+    fake_redis.answer("ROLE", answer)
     assert exchange({hasty: [INCR]}, LIMIT) == {hasty: [b"OK"]}
-    assert fake_redis.names()[before:] == ["PING", "INCR"]
+    assert fake_redis.names()[before:] == ["ROLE", "INCR"]
     assert fake_redis.accepted == 2
 
 
@@ -158,7 +158,7 @@ def test_an_idle_connection_that_is_dead_to_a_server_that_takes_no_other(host, f
     """The pool gets the connection back."""
     exchange({host: [INCR]}, LIMIT)
     fake_redis.refuse()
-    fake_redis.answer("PING", CUT)
+    fake_redis.answer("ROLE", CUT)
     assert isinstance(exchange({host: [INCR]}, LIMIT)[host], RedisConnectionError)
     assert not host.blocking_pool._in_use_connections
 

@@ -173,12 +173,12 @@ async def test_a_replica_is_left(connection, fake_redis):
     assert fake_redis.accepted == 2
 
 
-async def test_an_idle_connection_is_pinged(connection, fake_redis, clock):
+async def test_an_idle_connection_is_asked_for_its_role(connection, fake_redis, clock):
     """Balancers forget idle ones."""
     await connection.call(GET)
     clock.move(IDLE_SECONDS + 1)
     await connection.call(GET)
-    assert fake_redis.names() == ["GET", "PING", "GET"]
+    assert fake_redis.names() == ["GET", "ROLE", "GET"]
     assert fake_redis.accepted == 1
 
 
@@ -187,9 +187,9 @@ async def test_an_idle_connection_that_is_dead_is_made_anew(hasty, fake_redis, c
     """Before anything is written that may not be written twice."""
     await hasty.call(INCR)
     clock.move(IDLE_SECONDS + 1)
-    fake_redis.answer("PING", answer)
+    fake_redis.answer("ROLE", answer)
     assert await hasty.call(INCR) == b"OK"
-    assert fake_redis.names() == ["INCR", "PING", "INCR"]
+    assert fake_redis.names() == ["INCR", "ROLE", "INCR"]
     assert fake_redis.accepted == 2
 
 

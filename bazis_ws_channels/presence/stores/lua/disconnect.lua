@@ -19,8 +19,10 @@ for i = 5, #ARGV, 2 do
   end
   redis.call('HDEL', KEYS[1], connection)
   if removed == 1 then redis.call('ZADD', KEYS[4], us(now), key) end
-  if (removed == 1 or forgotten) and redis.call('EXISTS', session) == 0 then
-    redis.call('SREM', KEYS[2], key)
+  local is_last = redis.call('EXISTS', session) == 0
+  -- A session may have been evicted a moment ago: whoever still counts as online then goes too.
+  local counted = is_last and redis.call('SREM', KEYS[2], key) == 1
+  if is_last and (removed == 1 or forgotten or counted) then
     redis.call('ZADD', KEYS[3], us(now + grace), key)
     left = 1
   end

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bazis_ws_channels.presence.stores import base, get_store
+from bazis_ws_channels.presence.stores import base, forget_store, get_store
 from bazis_ws_channels.presence.stores.memory import _ANSWERS, MemoryStore
 from bazis_ws_channels.presence.stores.redis import RedisStore
 
@@ -98,7 +98,7 @@ def test_threads_take_turns(store):
 
 def test_the_process_has_one_store(settings):
     """Until the settings name another."""
-    get_store.cache_clear()
+    forget_store()
     assert isinstance(get_store(), MemoryStore)
     assert get_store() is get_store()
     settings.BAZIS_WS_REDIS_URL = "redis://nowhere"

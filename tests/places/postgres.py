@@ -1,0 +1,66 @@
+"""A PostgreSQL server of a test's own, from the programs that Debian installs."""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from tests.kit import wait_until
+from tests.kit.redis import PORTS
+
+
+class Postgres:
+    """A server in a directory of its own; it runs until `close`."""
+
+    def __init__(self):
+        # The server refuses to run as root, so its directory is its user's.
+        self._as = {"user": "postgres", "group": "postgres"} if os.getuid() == 0 else {}
+        programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name)
+        self._directory = tempfile.mkdtemp(prefix="bazis_ws_postgres_")
+        if self._as:
+            shutil.chown(self._directory, **self._as)
+        data = f"{self._directory}/data"
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=self._directory,
+            **self._as,
+        )
+        for self.port in random.sample(PORTS, 20):
+            options = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+            self._process = subprocess.Popen(
+                [programs / "postgres", "-D", data, "-p", str(self.port)]
+                + [part for option in options for part in ("-c", option)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self._directory,
+                **self._as,
+            )
+            wait_until(lambda: self._answers() or self._process.poll() is not None)
+            if self._process.poll() is None:
+                return  # else another server has the port
+        raise AssertionError("PostgreSQL did not start")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        """End it for good."""
+        self._process.terminate()
+        self._process.wait(20)
+        shutil.rmtree(self._directory)
+
+    def _answers(self):
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=self.port, user="postgres").close()
+            return True
+        return False

@@ -1,0 +1,1 @@
+"""A django-tenants project: each tenant has a schema, and so a user 1."""

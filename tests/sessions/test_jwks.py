@@ -1,0 +1,313 @@
+"""Keys from the URL of an identity provider: a real one, local, that does what it shouldn't."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from jose import jwk
+
+from bazis_ws_channels.auth import keys, tokens
+from bazis_ws_channels.auth.jwks import RemoteKeys
+from bazis_ws_channels.exceptions import JwksUnavailable, TokenError
+from bazis_ws_channels.testing import WsClient
+from tests.kit import ROOT, wait_until
+from tests.sessions.forging import ec_pair, rsa_pair, sign
+
+
+def jwk_of(name, pair=rsa_pair, algorithm="RS256", **more):
+    """Return the public JWK of a key."""
+    public = jwk.construct(pair(name)[1], algorithm).to_dict()
+    public = {key: value.decode() if isinstance(value, bytes) else value
+              for key, value in public.items()}  # fmt: skip
+    return {**public, "kid": name, "use": "sig", **more}
+
+
+def token_by(name, user="alice"):
+    """Return a token that the provider has signed."""
+    return sign(user, key=rsa_pair(name)[0], algorithm="RS256", headers={"kid": name})
+
+
+class Provider:
+    """An identity provider: serves `body` at /jwks, and counts."""
+
+    def __init__(self):
+        self.requests = 0
+        self.status, self.headers = 200, {}
+        self.serve(jwk_of("first"))
+        self.release = threading.Event()
+        self.hangs = self.drips = False
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                provider.requests += 1
+                if provider.hangs:
+                    provider.release.wait(30)
+                self.send_response(provider.status)
+                for name, value in provider.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):  # the client may have had enough
+                    for byte in provider.body if provider.drips else ():
+                        self.wfile.write(bytes([byte]))
+                        if provider.release.wait(0.1):
+                            return
+                    self.wfile.write(provider.body)
+
+            def log_message(self, *args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def serve(self, *jwks):
+        self.body = json.dumps({"keys": jwks}).encode()
+
+    def close(self):
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def provider():
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+class Clock:
+    """Seconds that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def remote(provider, clock, settings):
+    """The settings' key, with a clock that the test moves."""
+    remote = RemoteKeys(provider.url, 300, clock)
+    settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = "RS256", remote
+    return remote
+
+
+def test_tokens_are_verified(provider, remote):
+    """Fetched at the first token, and not again."""
+    assert provider.requests == 0
+    for _ in range(3):
+        assert tokens.verify(token_by("first")).user == "alice"
+    assert provider.requests == 1
+
+
+async def test_a_session_is_opened(provider, remote, alice):
+    """All the way."""
+    async with WsClient(token=token_by("first")) as client:
+        assert client.subscribed["user"] == alice.pk
+
+
+def test_a_forged_token_is_refused(provider, remote):
+    """Signed by somebody else under the provider's kid; or by the public key as a secret."""
+    with pytest.raises(TokenError):
+        tokens.verify(
+            sign("alice", key=rsa_pair("evil")[0], algorithm="RS256", headers={"kid": "first"})
+        )
+    with pytest.raises(TokenError):
+        tokens.verify(sign("alice", key="a" * 40, headers={"kid": "first"}))
+
+
+def test_rotation(provider, remote, clock):
+    """A new kid is asked for at once, but only once a minute; old keys end with the lifespan."""
+    tokens.verify(token_by("first"))
+    provider.serve(jwk_of("second"), jwk_of("first"))
+    assert tokens.verify(token_by("second"))
+    assert provider.requests == 2
+    for number in range(50):
+        with pytest.raises(TokenError):
+            tokens.verify(forged(number))
+    assert provider.requests == 2
+    clock.now += 61
+    with pytest.raises(TokenError):
+        tokens.verify(forged(1))
+    assert provider.requests == 3
+    provider.serve(jwk_of("second"))
+    clock.now += 601  # the old ones are so old that nobody trusts them without having asked
+    with pytest.raises(TokenError):
+        tokens.verify(token_by("first"))
+
+
+def forged(number):
+    """Return a token of a made-up key."""
+    return sign(
+        "alice", key=rsa_pair("evil")[0], algorithm="RS256", headers={"kid": f"made-up-{number}"}
+    )
+
+
+def test_nobody_waits_for_keys_that_have_just_become_old(provider, remote, clock):
+    """They serve while newer ones are fetched."""
+    tokens.verify(token_by("first"))
+    clock.now += 301
+    provider.hangs = True
+    started = time.monotonic()
+    for _ in range(5):
+        tokens.verify(token_by("first"))
+    assert time.monotonic() - started < 2
+    wait_until(lambda: provider.requests == 2)
+    provider.serve(jwk_of("second"))
+    provider.release.set()
+    wait_until(lambda: remote("second") is not None)
+    assert remote("first") is None
+
+
+def test_it_works_on_while_the_provider_is_down(provider, remote, clock, caplog):
+    """With the keys that it gave last; said once."""
+    tokens.verify(token_by("first"))
+    provider.status = 500
+    for _ in range(5):
+        clock.now += 700
+        tokens.verify(token_by("first"))
+    assert provider.requests == 6
+    warnings = [record for record in caplog.records if "go on" in record.message]
+    assert len(warnings) == 1
+    provider.status = 200
+    clock.now += 700
+    tokens.verify(token_by("first"))
+    assert "is there again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"<!doctype html><title>Sign in</title>", "no JSON"),
+        (b"{", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[]", "no list"),
+        (b'{"keys": {}}', "no list"),
+        (b'{"keys": []}', "no public key"),
+        (b'{"keys": [1, null, {"kty": "oct", "k": "c2VjcmV0"}]}', "no public key"),
+        (b'{"keys": [{"kty": "RSA", "use": "enc"}]}', "no public key"),
+        (b"[" * 200_000, "JSON|recursion"),
+        (b"{}" + b" " * 10_000_000, "over"),
+    ],
+)
+def test_nonsense(provider, remote, clock, body, problem):
+    """HTML, 10 MB, no keys: our error before there are any, none afterwards."""
+    good, provider.body = provider.body, body
+    with pytest.raises(JwksUnavailable, match=problem):
+        remote("first")
+    with pytest.raises(ImproperlyConfigured, match="BAZIS_WS_JWT_KEY failed"):
+        tokens.verify(token_by("first"))
+    assert provider.requests == 1  # not again at each token
+    provider.body = good
+    clock.now += 11
+    assert tokens.verify(token_by("first"))
+    provider.body = body
+    clock.now += 1000
+    assert tokens.verify(token_by("first"))
+
+
+def test_redirects_are_not_followed(provider, remote):
+    """Where the provider is, is what was trusted."""
+    provider.status, provider.headers = 302, {"Location": "http://127.0.0.1:1/jwks"}
+    with pytest.raises(JwksUnavailable, match="302"):
+        remote("first")
+
+
+@pytest.mark.parametrize("how", ["hangs", "drips"])
+def test_a_provider_that_hangs(provider, remote, monkeypatch, how):
+    """Or sends a byte now and then: the first tokens wait for the limit, all of them together."""
+    monkeypatch.setattr("bazis_ws_channels.auth.jwks._LIMIT_SECONDS", 0.5)
+    setattr(provider, how, True)
+
+    def ask(_):
+        with pytest.raises(JwksUnavailable, match=r"no answer in time|timed out"):
+            remote("first")
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+    assert time.monotonic() - started < 4
+    assert provider.requests == 1
+
+
+def test_one_key_needs_no_kid(provider, remote):
+    """Of several, a token without a kid names none."""
+    unnamed = sign("alice", key=rsa_pair("first")[0], algorithm="RS256")
+    assert tokens.verify(unnamed)
+    provider.serve(jwk_of("first"), jwk_of("second"))
+    remote._ask(wait=True, at_once=True)
+    with pytest.raises(TokenError):
+        tokens.verify(unnamed)
+
+
+def test_elliptic_curves(provider, remote, settings):
+    """ES256 beside RS256."""
+    settings.BAZIS_JWT_SESSION_ALG = ["RS256", "ES256"]
+    provider.serve(jwk_of("first"), jwk_of("curve", ec_pair, "ES256"))
+    assert tokens.verify(token_by("first"))
+    assert tokens.verify(
+        sign("alice", key=ec_pair("curve")[0], algorithm="ES256", headers={"kid": "curve"})
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["", "file:///etc/passwd", "id.example.com/jwks", "ftp://a/b", "http:///x"]
+)
+def test_wrong_url(url):
+    """Is said where it is written."""
+    with pytest.raises(ValueError, match="expected an http"):
+        keys.from_url(url)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_wrong_lifespan(seconds):
+    """So is this."""
+    with pytest.raises(ValueError, match="lifespan"):
+        keys.from_url("https://id.example.com/jwks", seconds)
+
+
+def test_in_settings(provider, tmp_path):
+    """It can be written in a settings module, as docs/tokens.md does."""
+    from tests.test_docs import snippets
+
+    url = "https://id.example.com/.well-known/jwks.json"
+    source = snippets("tokens.md")["jwks"].replace(url, provider.url)
+    (tmp_path / "their_settings.py").write_text(f"from tests.settings import *\n{source}")
+    code = (
+        "import django; django.setup()\n"
+        "from bazis_ws_channels.auth import tokens\n"
+        f"print(tokens.verify({token_by('first')!r}).user)\n"
+        "from django.core.management import call_command; call_command('check')"
+    )
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "their_settings",
+           "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=ROOT, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "alice" in done.stdout
+    assert "no issues" in done.stdout
+
+
+async def test_a_provider_that_is_down_at_the_start(provider, remote, alice):
+    """The client is told that the server failed: it comes back, and keeps its token."""
+    provider.status = 503
+    async with WsClient(token=token_by("first")) as client:
+        assert (await client.receive("error"))["code"] == "internal_error"
+        assert await client.wait_closed() == 4500
