@@ -176,4 +176,4 @@ async def test_another_server_gets_the_plain_writer(socket, monkeypatch):
     monkeypatch.delitem(sys.modules, "daphne.ws_protocol", raising=False)
     assert type(make_writer(socket.send, print)) is Writer
     on_server_stop(print)
-    assert servers.__all__ == ["make_writer", "on_server_stop"]
+    assert servers.__all__ == ["has_arrived", "make_reader", "make_writer", "on_server_stop"]
