@@ -15,7 +15,7 @@ from ..exceptions import ServerBusy, TokenError
 from ..loops import LoopLocal
 from .threads import DatabaseThread
 
-__all__ = ["aask_callable", "ask_callable"]
+__all__ = ["Keyring", "aask_callable", "ask_callable"]
 
 Source = Callable[[str | None], Any]
 _Question = tuple[Source, str | None]

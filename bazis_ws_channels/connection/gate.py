@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -14,16 +12,15 @@ from django.contrib.auth.models import AnonymousUser
 from .. import protocol
 from ..auth.identity import Identity
 from ..auth.reauthorization import current_reauthorizer
-from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from ..history.positions import Since
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
 from .line import Line
-from .lobby import address_of, current_lobby
 from .session import Session
 from .tasks import Tasks
+from .waiting import Waiting
 
 __all__ = ["Gate"]
 
@@ -47,6 +44,7 @@ class Gate:
         inbox: the connection's own channel, where sessions get their messages.
         session: the session, live or about to be; None without one.
         lock: held while the session changes.
+        waiting: the wait for a token.
     """
 
     inbox: Inbox
@@ -67,10 +65,8 @@ class Gate:
         self._started = started
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._has_token = False
-        self._seconds_left: float | None = None  # while the server has a token
-        line.on_close = self._leave_soon
+        self.waiting = Waiting(scope, tasks, line, lambda: self.is_live)
+        line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
     def is_live(self) -> bool:
@@ -82,26 +78,6 @@ class Gate:
         """Names the connection in the log: never a token, never a body."""
         session = self.session
         return f"user {session.pk}, session {session.id}" if session else "no session"
-
-    def await_token(self) -> None:
-        """Close the socket unless a valid token comes in time."""
-        seconds = conf.BAZIS_WS_AUTH_TIMEOUT
-        if self._has_token:
-            self._seconds_left = seconds if self._seconds_left is None else self._seconds_left
-        elif self._timer is None:
-            self._start_timer(seconds)
-
-    @contextlib.contextmanager
-    def token_in_hand(self) -> Iterator[None]:
-        """Let no time run out while the server has a token that it has not looked at."""
-        self._seconds_left = self._stop_timer()
-        self._has_token = True
-        try:
-            yield
-        finally:
-            self._has_token = False
-            if self._seconds_left is not None and not self.is_live:
-                self._start_timer(self._seconds_left)
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user.
@@ -122,7 +98,7 @@ class Gate:
                 await self.session.open(since)
                 self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
-            self._stop_timer()
+            self.waiting.stop()
 
     async def end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
@@ -191,7 +167,7 @@ class Gate:
 
     async def close(self) -> None:
         """Leave: the connection is gone, or about to go."""
-        self._stop_timer()
+        self.waiting.stop()
         async with self.lock:
             await self._leave()
 
@@ -200,7 +176,7 @@ class Gate:
         self._scope["user"] = AnonymousUser()
         await self._leave()
         if close is None:
-            self.await_token()
+            self.waiting.begin()
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
@@ -240,34 +216,3 @@ class Gate:
         async with self.lock:  # a newer token may be on its way in
             if session is self.session and session.identity is identity:
                 await self._end(code, detail, close)
-
-    def _timed_out(self) -> None:
-        self._stop_timer()
-        detail = "No valid token within the time"
-        self._tasks.spawn(self._line.fail("auth_timeout", detail, protocol.CLOSE_AUTH))
-
-    def give_way(self, *, to_address: bool) -> None:
-        """Close, for others wait for a token too, and this one has waited longest."""
-        if self._stop_timer() is None:
-            return
-        code, close = "server_busy", protocol.CLOSE_GOING_DOWN
-        if to_address:
-            code, close = "too_many_connections", protocol.CLOSE_TOO_MUCH
-        detail = "Too many connections without a token"
-        retry_after = None if to_address else round(random.uniform(1, 5), 1)
-        self._tasks.spawn(self._line.fail(code, detail, close, retry_after))
-
-    def _start_timer(self, seconds: float) -> None:
-        if not self._line.is_closing:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._timed_out)
-            current_lobby().enter(self, address_of(self._scope))
-
-    def _stop_timer(self) -> float | None:
-        """Return the seconds that were left, if it was running."""
-        timer, self._timer = self._timer, None
-        if timer is None:
-            return None
-        timer.cancel()
-        current_lobby().leave(self)
-        return max(0.0, timer.when() - asyncio.get_running_loop().time())

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from ..servers.reader import Reader, make_reader
+from ..servers import make_reader
+from ..servers.reader import Reader
 from ..types import Event, Receive, Send
 from .limits import Limits, Refusal
 from .tasks import Tasks

@@ -11,7 +11,7 @@ from ..history.positions import STREAMS, Entry, Position, Since, missing
 from ..protocol import positioned
 from ..types import Event
 
-__all__ = ["Replay", "Resumption"]
+__all__ = ["Place", "Replay", "Resumption"]
 
 logger = logging.getLogger("bazis_ws_channels")
 

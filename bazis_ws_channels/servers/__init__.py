@@ -7,10 +7,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..types import Send
+from ..types import Receive, Send
+from .reader import Budget, Reader
 from .writer import Writer, server_send
 
-__all__ = ["has_arrived", "make_writer", "on_server_stop"]
+__all__ = ["has_arrived", "make_reader", "make_writer", "on_server_stop"]
 
 
 async def has_arrived(send: Any) -> bool:
@@ -54,3 +55,24 @@ def make_writer(send: Send, on_overflow: Callable[[], None]) -> Writer:
         if protocol is not None:
             return DaphneWriter(send, on_overflow, protocol)
     return Writer(send, on_overflow)
+
+
+def make_reader(send: Any, receive: Receive, budget: Budget, is_full: Callable[[], bool]) -> Reader:
+    """Return the reader for the server whose `send` this is; call it before the socket is
+    accepted.
+
+    Args:
+        is_full: tells whether the client doesn't read, so that it gets no pongs either.
+    """
+    if "daphne.ws_protocol" in sys.modules:
+        from .daphne import protocol_of
+        from .daphne_reader import DaphneReader
+
+        protocol = protocol_of(server_send(send))
+        if protocol is not None:
+            return DaphneReader(receive, budget, is_full, protocol)
+    if "uvicorn" in sys.modules:
+        from .uvicorn import check_limit
+
+        check_limit(server_send(send))
+    return Reader(receive)

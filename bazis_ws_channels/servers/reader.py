@@ -6,14 +6,11 @@ Most servers keep few frames for an application that is busy. daphne keeps all t
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..types import Event, Receive
-from .writer import server_send
 
-__all__ = ["Budget", "Reader", "make_reader"]
+__all__ = ["Budget", "Reader"]
 
 
 class Budget(Protocol):
@@ -48,24 +45,3 @@ class Reader:
 
     def detach(self) -> None:
         """Let go of the server's connection: it is gone."""
-
-
-def make_reader(send: Any, receive: Receive, budget: Budget, is_full: Callable[[], bool]) -> Reader:
-    """Return the reader for the server whose `send` this is; call it before the socket is
-    accepted.
-
-    Args:
-        is_full: tells whether the client doesn't read, so that it gets no pongs either.
-    """
-    if "daphne.ws_protocol" in sys.modules:
-        from .daphne import protocol_of
-        from .daphne_reader import DaphneReader
-
-        protocol = protocol_of(server_send(send))
-        if protocol is not None:
-            return DaphneReader(receive, budget, is_full, protocol)
-    if "uvicorn" in sys.modules:
-        from .uvicorn import check_limit
-
-        check_limit(server_send(send))
-    return Reader(receive)

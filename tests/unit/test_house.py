@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2] / PACKAGE
 #: From the ground up: a module may import from lower floors, and from its own package.
 FLOORS = [
     {
-        "conf", "exceptions", "groups", "loops", "membership", "protocol", "signals", "times",
-        "types", "users",
+        "buckets", "conf", "exceptions", "groups", "loops", "membership", "protocol", "signals",
+        "times", "types", "users",
     },
     {"redis", "servers"},
     {"history"},
@@ -69,13 +69,13 @@ OFFERED = {
     "models": ["UserWsMixin", "UserWsQuerySet"],
     "exceptions": [
         "AuthenticationFailed", "ChannelLayerUnavailable", "MessageTooBig", "PresenceUnavailable",
-        "PublishError", "SessionRefused", "TokenError", "WsError",
+        "PublishError", "ServerBusy", "SessionRefused", "TokenError", "WsError",
     ],
     "protocol": [
-        "CLOSE_AUTH", "CLOSE_BAD_CLIENT", "CLOSE_GOING_DOWN", "CLOSE_SERVER_FAILURE",
-        "CLOSE_TOO_BIG", "CLOSE_TOO_MUCH", "PONG", "SUBPROTOCOL", "BadMessage", "data_frame",
-        "error_frame", "json_id", "missed_frame", "parse", "positioned", "presence_frame",
-        "subscribed_frame",
+        "CLOSE_AUTH", "CLOSE_BAD_CLIENT", "CLOSE_FOR_WHAT_WAS_SENT", "CLOSE_GOING_DOWN",
+        "CLOSE_SERVER_FAILURE", "CLOSE_TOO_BIG", "CLOSE_TOO_MUCH", "PONG", "SUBPROTOCOL",
+        "BadMessage", "data_frame", "error_frame", "json_id", "missed_frame", "parse",
+        "positioned", "presence_frame", "subscribed_frame",
     ],
 }  # fmt: skip
 
@@ -254,8 +254,11 @@ def own_private_names():
         for node in nodes(module):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 names.add(node.name)
-            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(getattr(node, "attr", getattr(node, "id", "")))
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                is_ours = getattr(node.value, "id", "") in ("self", "clone")
+                names |= {node.attr} if is_ours or "_ws_" in node.attr else set()
     return {name for name in names if is_private(name)} - inherited_private_names()
 
 

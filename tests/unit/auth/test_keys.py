@@ -104,18 +104,6 @@ def test_a_key_that_is_none_is_our_error(settings, source, says):
         keys.verifying_keys(None, ["HS256"])
 
 
-@pytest.mark.parametrize(
-    ("source", "may_block"),
-    [(None, False), (SECRET, False), ({"a": SECRET}, False), (b"a.b", False),
-     (from_the_project, True), ("some.path", True)],
-    ids=repr,
-)  # fmt: skip
-def test_whether_a_key_may_have_to_be_waited_for(settings, source, may_block):
-    """A callable may ask the database; bytes are never a path."""
-    settings.BAZIS_WS_JWT_KEY = source
-    assert keys.key_may_block() is may_block
-
-
 def test_by_kid():
     """A JWK, a JWK set, or what it is already."""
     key = {"kty": "oct", "kid": "a"}

@@ -31,16 +31,14 @@ async def test_before_open_nothing_goes(socket, tasks):
     assert socket.sent == []
 
 
-async def test_going_down_waits_for_the_client_to_go(line, socket):
-    """So that the close frame is out before the server ends."""
-    going = asyncio.ensure_future(line.go_down())
-    for _ in range(10):
-        await asyncio.sleep(0)
+async def test_going_down(line, socket):
+    """The client is gone when nothing of the connection is left."""
+    await line.go_down()
     assert socket.sent[-1] == {"type": "websocket.close", "code": 4503}
-    assert not going.done()
     line.abandon()
-    await going
-    line.abandon()
+    assert not line.is_gone
+    line.finish()
+    assert line.is_gone
 
 
 async def test_a_client_that_does_not_read_is_cut_off(line, socket, settings, caplog, monkeypatch):

@@ -24,6 +24,7 @@ class Transport(Connection):
         self.takes, self.at_once, self.buffered = takes, b"", b""
         self.connected, self.disconnecting = True, False
         self.dataBuffer, self.offset, self._tempDataLen = b"", 0, 0
+        self._tempDataBuffer = []
         self.producers = []
 
     def writeSomeData(self, data):
@@ -32,6 +33,9 @@ class Transport(Connection):
             return self.takes
         self.at_once += data[: self.takes]
         return min(len(data), self.takes)
+
+    def doWrite(self):
+        """Write what is buffered."""
 
     def write(self, data):
         """Take it for later."""
