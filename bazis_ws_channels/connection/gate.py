@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -18,9 +17,9 @@ from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
 from .line import Line
-from .patience import Patience
 from .session import Session
 from .tasks import Tasks
+from .waiting import Waiting
 
 __all__ = ["Gate"]
 
@@ -41,7 +40,9 @@ class Gate:
     Attributes:
         inbox: the connection's own channel, where sessions get their messages.
         session: the session, live or about to be; None without one.
+        waiting: for a token, while there is no session.
         lock: held while the session changes.
+        waiting: the wait for a token.
     """
 
     inbox: Inbox
@@ -62,7 +63,7 @@ class Gate:
         self._started = started
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
-        self._patience = Patience(scope, tasks, line, lambda: self.is_live)
+        self.waiting = Waiting(scope, tasks, line, lambda: self.is_live)
         line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
@@ -74,14 +75,6 @@ class Gate:
     def names(self) -> dict[str, Any]:
         """What names the connection in the log; empty without a session."""
         return {"user": each.pk, "session": each.id} if (each := self.session) else {}
-
-    def await_token(self) -> None:
-        """Close the socket unless a valid token comes in time."""
-        self._patience.start()
-
-    def token_in_hand(self) -> AbstractContextManager[None]:
-        """Let no time run out while the server has a token that it has not looked at."""
-        return self._patience.token_in_hand()
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user; the client resumes from `since`.
@@ -99,7 +92,7 @@ class Gate:
                 await self.session.open(since)
                 self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
-            self._patience.stop()
+            self.waiting.stop()
 
     async def end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
@@ -167,7 +160,7 @@ class Gate:
 
     async def close(self) -> None:
         """Leave: the connection is gone, or about to go."""
-        self._patience.stop()
+        self.waiting.stop()
         async with self.lock:
             await self._leave()
 
@@ -176,7 +169,7 @@ class Gate:
         self._scope["user"] = AnonymousUser()
         await self._leave()
         if close is None:
-            self.await_token()
+            self.waiting.begin()
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel

@@ -12,6 +12,7 @@ from bazis_ws_channels.presence.stores import forget_store, get_store
 from bazis_ws_channels.presence.stores.base import Counts
 from bazis_ws_channels.presence.tracker import current_tracker
 from bazis_ws_channels.protocol import BadMessage
+from tests.kit.waiting import until
 from tests.unit.connection.people import identity
 from tests.unit.peers import Socket
 
@@ -130,13 +131,13 @@ async def test_a_session_from_the_handshake(make_user):
     async with Client(UserWsConsumer, who=identity(make_user(1))) as client:
         assert (await client.message())["type"] == "subscribed"
         assert get_store().ask(Counts(["1"])) == [1]
-        assert len(current_tracker().lines) == 1
+        assert len(current_tracker()._lines) == 1
         await get_channel_layer().group_send(
             "user_ws.1", {"type": "ws.push", "group": "user_ws.1", "text": '"hello"'}
         )
         assert await client.message() == "hello"
     assert get_store().ask(Counts(["1"])) == [0]
-    assert not current_tracker().lines
+    assert not current_tracker()._lines
     assert not any(get_channel_layer().groups.values())
 
 
@@ -369,6 +370,7 @@ async def test_a_close_code_of_its_own(make_user):
 async def test_an_event_without_a_method_ends_its_connection(caplog):
     """Nobody else's."""
     async with Client(Chat) as client:
+        await until(lambda: get_channel_layer().groups.get("room"))
         await get_channel_layer().group_send("room", {"type": "unknown.event"})
         assert [await client.code() for _ in range(2)] == ["internal_error", 4500]
     assert "Chat has no handler for 'unknown.event'" in caplog.text

@@ -258,8 +258,11 @@ def own_private_names():
         for node in nodes(module):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 names.add(node.name)
-            elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(getattr(node, "attr", getattr(node, "id", "")))
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                is_ours = getattr(node.value, "id", "") in ("self", "clone")
+                names |= {node.attr} if is_ours or "_ws_" in node.attr else set()
     return {name for name in names if is_private(name)} - inherited_private_names()
 
 

@@ -1,4 +1,4 @@
-"""How long a socket without a session may wait for a token."""
+"""One connection's wait for a token."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from .line import Line
 from .lobby import address_of, current_lobby
 from .tasks import Tasks
 
-__all__ = ["Patience"]
+__all__ = ["Waiting"]
 
 
-class Patience:
-    """The time that one client has to bring a valid token, in a lobby with others.
-
-    It stands still while the server has a token that it has not looked at.
+class Waiting:
+    """Closes a connection that has no session, unless a valid token comes in time.
 
     Args:
-        scope: the connection's.
+        scope: of the connection.
         tasks: those of the connection.
         line: to the client.
-        is_live: tells whether there is a session, so that nothing is waited for.
+        is_live: tells whether there is a session.
     """
 
     def __init__(self, scope: Scope, tasks: Tasks, line: Line, is_live: Callable[[], bool]) -> None:
@@ -38,22 +36,13 @@ class Patience:
         self._has_token = False
         self._seconds_left: float | None = None  # while the server has a token
 
-    def start(self) -> None:
-        """Begin to wait, unless that has begun."""
+    def begin(self) -> None:
+        """Close the socket unless a valid token comes in time."""
         seconds = conf.BAZIS_WS_AUTH_TIMEOUT
         if self._has_token:
             self._seconds_left = seconds if self._seconds_left is None else self._seconds_left
         elif self._timer is None:
-            self._run(seconds)
-
-    def stop(self) -> float | None:
-        """Wait no longer; return the seconds that were left, if it was waited for something."""
-        timer, self._timer = self._timer, None
-        if timer is None:
-            return None
-        timer.cancel()
-        current_lobby().leave(self)
-        return max(0.0, timer.when() - asyncio.get_running_loop().time())
+            self._start(seconds)
 
     @contextlib.contextmanager
     def token_in_hand(self) -> Iterator[None]:
@@ -65,7 +54,7 @@ class Patience:
         finally:
             self._has_token = False
             if self._seconds_left is not None and not self._is_live():
-                self._run(self._seconds_left)
+                self._start(self._seconds_left)
 
     def give_way(self, *, to_address: bool) -> None:
         """Close, for others wait for a token too, and this one has waited longest."""
@@ -78,7 +67,16 @@ class Patience:
         retry_after = None if to_address else round(random.uniform(1, 5), 1)
         self._tasks.spawn(self._line.fail(code, detail, close, retry_after))
 
-    def _run(self, seconds: float) -> None:
+    def stop(self) -> float | None:
+        """Wait no longer; return the seconds that were left, if it was waiting."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return None
+        timer.cancel()
+        current_lobby().leave(self)
+        return max(0.0, timer.when() - asyncio.get_running_loop().time())
+
+    def _start(self, seconds: float) -> None:
         if not self._line.is_closing:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(seconds, self._timed_out)
