@@ -18,6 +18,7 @@ from .auth.arrivals import aauthenticate
 from .auth.identity import Identity
 from .auth.reauthorization import current_reauthorizer
 from .conf import conf
+from .connection.endings import Endings
 from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
@@ -53,7 +54,7 @@ _UNSERVED = {
 }
 
 
-class UserWsConsumer(Outgoing):
+class UserWsConsumer(Endings, Outgoing):
     """Serve the protocol of this package on one connection.
 
     To add a message from clients, write a method `client_<type>` (dots become underscores); it
@@ -253,18 +254,6 @@ class UserWsConsumer(Outgoing):
         The next session of the connection waits for it. What it raises is logged.
         """
 
-    async def ws_reauthorize(self, event: Event) -> None:
-        """Something that ended sessions could not be told when it happened."""
-        self._gate.look_again(event)
-
-    async def ws_restamp(self, event: Event) -> None:
-        """The hash of the user's password was replaced, the password wasn't."""
-        self._gate.restamp(event)
-
-    async def ws_end(self, event: Event) -> None:
-        """The server ends the user's sessions, or those of revoked tokens."""
-        await self._gate.end_by(event)
-
     async def dispatch(self, message: Event) -> None:
         """Call the method for an event of the channel layer, as any consumer does."""
         handler = getattr(self, get_handler_name(message), None)
@@ -274,39 +263,6 @@ class UserWsConsumer(Outgoing):
         session = self.session
         await handler(message)
         await self._gate.tidy(session)
-
-    # --- what goes out ----------------------------------------------------------------------
-
-    def push(self, frame: str | bytes) -> None:
-        """Send a frame after those before it, without waiting; silence once closed."""
-        self._line.push(frame)
-
-    async def send(
-        self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False
-    ) -> None:
-        """Send a frame, in order with what `push` sends."""
-        frame = text_data if text_data is not None else bytes_data
-        if frame is None:
-            raise ValueError("You must pass one of bytes_data or text_data")
-        self.push(frame)
-        if close:
-            await self.close(None if close is True else close)
-
-    async def send_json(self, content: Any, close: Any = False) -> None:
-        """Encode `content` and send it; channels' own would go around this class's `send`."""
-        await self.send(text_data=await self.encode_json(content), close=close)
-
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close the connection; the reason stays here, for daphne can't send one."""
-        await self._line.close(1000 if code is None else code)
-
-    async def fail(
-        self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
-    ) -> None:
-        """Send an `error` message, and close the connection where a close code is given."""
-        if close in protocol.BLAMES_CLIENT:
-            self._intake.stop()
-        await self._line.fail(code, detail, close, retry_after)
 
 
 def _watched(content: dict[str, Any]) -> list[Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
+from .. import protocol
+from .intake import Intake
 from .line import Line
 
 __all__ = ["Outgoing"]
@@ -14,6 +16,7 @@ __all__ = ["Outgoing"]
 class Outgoing(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     """A consumer all of whose ways to send lead over one line, and so keep one order."""
 
+    _intake: Intake
     _line: Line
 
     def push(self, frame: str | bytes) -> None:
@@ -39,6 +42,10 @@ class Outgoing(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         """Close the connection; the reason stays here, for daphne can't send one."""
         await self._line.close(1000 if code is None else code)
 
-    async def fail(self, code: str, detail: str, close: int | None = None) -> None:
+    async def fail(
+        self, code: str, detail: str, close: int | None = None, retry_after: float | None = None
+    ) -> None:
         """Send an `error` message, and close the connection where a close code is given."""
-        await self._line.fail(code, detail, close)
+        if close in protocol.BLAMES_CLIENT:
+            self._intake.stop()
+        await self._line.fail(code, detail, close, retry_after)

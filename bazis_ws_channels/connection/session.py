@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..presence.tracker import current_tracker
 from ..protocol import CLOSE_AUTH, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
+from .expiry import Expiry
 from .replay import Replay, Resumption
 from .watches import Watches
 
@@ -83,7 +83,7 @@ class Session:
         self._end = end
         self._held: list[Event] = []
         self._replay = Replay(layer, (self.group, self.common_group), write)
-        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry = Expiry(self._expired)
 
     async def open(self, since: Since | None) -> None:
         """Join the groups, write the presence, tell the client, and give what it missed.
@@ -136,8 +136,7 @@ class Session:
         counts.sessions -= self.is_live
         self.is_live, self.has_ended = False, True
         current_reauthorizer().discard(self)
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self._expiry.cancel()
 
     async def close(self) -> None:
         """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
@@ -184,7 +183,7 @@ class Session:
         if known is not None and known.key and known.expires_at != verdict.expires_at:
             known = dataclasses.replace(known, expires_at=verdict.expires_at)  # prolonged
             self.identity = dataclasses.replace(self.identity, django_session=known)
-            self._expire_at(known.expires_at)
+            self._expiry.set(known.expires_at)
 
     async def ask_again(self) -> None:
         """Ask the project again whom this user may watch; end the watches that it refuses now."""
@@ -211,23 +210,11 @@ class Session:
 
     def _start(self, identity: Identity, resumption: Resumption) -> None:
         """Start, or go on, until the identity's end."""
-        left = self._expire_at(identity.expires_at)
+        left = self._expiry.set(identity.expires_at)
         expires_in = None if left is None else math.floor(left)
         self.is_live = True
         position, recovered, frames = resumption
         self._write(subscribed_frame(self.pk, expires_in, position, recovered, len(frames)))
-
-    def _expire_at(self, moment: float | None) -> float | None:
-        """Set the timer to a moment, in seconds since the epoch; return the seconds until then."""
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        if moment is None:
-            return None
-        left = max(0.0, moment - time.time())
-        loop = asyncio.get_running_loop()
-        self._expiry = loop.call_later(left, self._expired)
-        return left
 
     def _expired(self) -> None:
         if self.identity.claims is None:

@@ -12,6 +12,7 @@ from bazis_ws_channels.presence.stores import forget_store, get_store
 from bazis_ws_channels.presence.stores.base import Counts
 from bazis_ws_channels.presence.tracker import current_tracker
 from bazis_ws_channels.protocol import BadMessage
+from tests.kit.waiting import until
 from tests.unit.connection.people import identity
 from tests.unit.peers import Socket
 
@@ -369,6 +370,7 @@ async def test_a_close_code_of_its_own(make_user):
 async def test_an_event_without_a_method_ends_its_connection(caplog):
     """Nobody else's."""
     async with Client(Chat) as client:
+        await until(lambda: get_channel_layer().groups.get("room"))
         await get_channel_layer().group_send("room", {"type": "unknown.event"})
         assert [await client.code() for _ in range(2)] == ["internal_error", 4500]
     assert "Chat has no handler for 'unknown.event'" in caplog.text

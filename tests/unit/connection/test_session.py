@@ -97,7 +97,7 @@ async def test_renewing_goes_on(make):
     """With the new token's time; its timer replaces the old one."""
     world = make(expires_in=60)
     await world.session.open(None)
-    first = world.session._expiry
+    first = world.session._expiry._timer
     newer = identity(world.session.user, expires_in=600)
     await world.session.renew(newer, None)
     assert first.cancelled()
