@@ -42,6 +42,7 @@ class Link:
         self._unanswered_patterns = 0
         self._is_pinged = False
         self._is_closed = False
+        self._is_asking = False
 
     async def connect(self) -> None:
         """Connect.
@@ -87,6 +88,19 @@ class Link:
         self._writes.discard(write)
         if not write.cancelled():
             write.exception()
+
+    def ask(self, silent: Callable[[], None]) -> None:
+        """Ping now; call `silent` if nothing is heard within some seconds."""
+        if not self._is_asking:
+            self._is_asking = True
+            self.command("PING", "")
+            loop = asyncio.get_running_loop()
+            loop.call_later(PONG_SECONDS, self._answered, loop.time(), silent)
+
+    def _answered(self, asked_at: float, silent: Callable[[], None]) -> None:
+        self._is_asking = False
+        if self.heard_at < asked_at:
+            silent()
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -14,7 +15,7 @@ from ..counters import counts
 from ..exceptions import ChannelLayerUnavailable
 from .connection import Connection
 from .errors import explain
-from .link import PONG_SECONDS, TIMEOUT_SECONDS, Link
+from .link import TIMEOUT_SECONDS, Link
 from .subscriptions import Subscriptions
 
 __all__ = ["Subscriber"]
@@ -50,7 +51,6 @@ class Subscriber:
         self._link: Link | None = None  # set while subscriptions can be made
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()
-        self._is_checking = False
         self._was_lost = False
         self._was_connected = False
         self._failures = 0
@@ -125,17 +125,8 @@ class Subscriber:
 
     def check(self) -> None:
         """Ping now, and subscribe anew if nothing comes: the server may be gone."""
-        link = self._link
-        if link is not None and not self._is_checking:
-            self._is_checking = True
-            link.command("PING", "")
-            loop = asyncio.get_running_loop()
-            loop.call_later(PONG_SECONDS, self._checked, link, loop.time())
-
-    def _checked(self, link: Link, asked_at: float) -> None:
-        self._is_checking = False
-        if link.heard_at < asked_at:
-            self.reconnect(link)
+        if self._link is not None:
+            self._link.ask(partial(self.reconnect, self._link))
 
     def _command(self, verb: str, channel: str) -> None:
         """Send a command; without a link the next one subscribes to all that is wanted."""

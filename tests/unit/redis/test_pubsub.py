@@ -295,3 +295,18 @@ async def test_commands_of_a_link_that_broke_in_the_same_turn(world, fake_redis)
     world.subscriber.reconnect()
     await waiting
     assert world.subscriber.is_confirmed
+
+
+async def test_a_link_that_does_not_answer_a_check_is_left(world, fake_redis, monkeypatch):
+    """Another part of the process found Redis gone; one that answers is kept."""
+    monkeypatch.setattr(link, "PONG_SECONDS", 0.2)
+    await world.subscriber.subscribe("a")
+    world.subscriber.check()
+    world.subscriber.check()  # one ping
+    await until(lambda: "PING" in fake_redis.names())
+    await until(lambda: not world.subscriber._link._is_asking)
+    assert (fake_redis.accepted, fake_redis.names().count("PING")) == (1, 1)
+    fake_redis.answer("PING", SILENCE)
+    world.subscriber.check()
+    await until(lambda: world.told == ["lost", "back"])
+    assert fake_redis.accepted == 2
