@@ -94,8 +94,7 @@ class UserWsConsumer(Endings, Following):
             # Before the socket is accepted: frames may be right behind the handshake.
             self._intake.open(send, lambda: self._line.is_full)
             await self.connect()
-            self._gate.await_token()
-            await self._intake.aside(self._open())
+            await self._tasks.guard(self._open())
             code = await self._intake.serve()
         except asyncio.CancelledError:
             if not self._line.has_given_up():
@@ -133,9 +132,13 @@ class UserWsConsumer(Endings, Following):
         groups = tuple(self.groups or ())
         missed = tracker.messages_missed, current_reauthorizer().look_again
         self.channel_name = await self._inbox.open(groups, *missed)
+        self._gate.await_token()
         pending = self.scope.get("ws_authentication")
         if pending is not None:
-            await self._sign_in(pending, since_in(self.scope.get("query_string", b"")))
+            # Aside, so that the end of the connection is noticed while it waits for its turn.
+            await self._intake.aside(
+                self._sign_in(pending, since_in(self.scope.get("query_string", b"")))
+            )
 
     async def _sign_in(self, authentication: Awaitable[Identity | None], since: Any) -> None:
         """Open or renew a session when it is known whose token it is; wait as long as it takes."""

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -49,6 +49,9 @@ class RemoteKeys:
     Args:
         clock: seconds, monotonic.
     """
+
+    #: So that `keyring` asks each time.
+    remembers: ClassVar[bool] = True
 
     def __init__(
         self, url: str, lifespan_seconds: float, clock: Callable[[], float] = time.monotonic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 __all__ = ["limit_early_data", "pace_accepts", "spare_dump"]
@@ -51,5 +52,10 @@ def spare_dump(factory: Any) -> None:
     base = factory.protocol
     names = getattr(base, "CONFIG_ATTRS", ())
     if names and all(hasattr(factory, name) for name in names):
-        options = {name: getattr(factory, name) for name in names}
+        options = {name: _unbound(getattr(factory, name)) for name in names}
         factory.protocol = type(base.__name__, (base,), {**options, "CONFIG_ATTRS": ()})
+
+
+def _unbound(value: Any) -> Any:
+    """Return what a class may hold for its instances: a function of it would become a method."""
+    return staticmethod(value) if isinstance(value, FunctionType) else value

@@ -181,3 +181,11 @@ async def test_a_cookie_beside_a_token(caplog, monkeypatch, alice):
     async with WsClient(application, headers=[("Cookie", "a=b")]):
         pass
     assert "AuthMiddlewareStack(" not in caplog.text
+
+
+async def test_clients_that_offer_compression(daphne, alice):
+    """As every browser does: the first, and those after it."""
+    server = daphne()
+    for _ in range(3):
+        async with Client(server.ws, alice.ws_token(), compression="deflate") as client:
+            await client.subscribed()

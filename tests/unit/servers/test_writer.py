@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from channels.sessions import InstanceSessionWrapper
 
+from bazis_ws_channels import servers
 from bazis_ws_channels.servers import make_writer, on_server_stop, writer
 from bazis_ws_channels.servers.uvicorn import abort
 from bazis_ws_channels.servers.writer import Writer, server_send
@@ -175,3 +176,4 @@ async def test_another_server_gets_the_plain_writer(socket, monkeypatch):
     monkeypatch.delitem(sys.modules, "daphne.ws_protocol", raising=False)
     assert type(make_writer(socket.send, print)) is Writer
     on_server_stop(print)
+    assert servers.__all__ == ["has_arrived", "make_reader", "make_writer", "on_server_stop"]
