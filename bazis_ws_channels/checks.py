@@ -26,6 +26,7 @@ __all__ = [
     "check_application",
     "check_channel_layer",
     "check_daphne",
+    "check_ids",
     "check_names",
     "check_presence",
     "check_tokens",

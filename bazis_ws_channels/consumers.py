@@ -17,24 +17,21 @@ from . import protocol
 from .auth.arrivals import aauthenticate
 from .auth.identity import Identity
 from .auth.reauthorization import current_reauthorizer
-from .conf import conf
 from .connection.endings import Endings
+from .connection.following import Following
 from .connection.gate import Gate
 from .connection.guard import Guard
 from .connection.inbox import Inbox
 from .connection.intake import Intake
 from .connection.limits import Limits, Refusal, cost_of
 from .connection.line import Line
-from .connection.outgoing import Outgoing
 from .connection.session import Session
 from .connection.tasks import Tasks
-from .connection.watches import WatchForbidden
 from .counters import counts
 from .history.positions import since_in, since_of
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
 from .types import Event, Receive, Scope, Send
-from .users import pk_from_json
 
 __all__ = ["UserWsConsumer"]
 
@@ -42,8 +39,6 @@ logger = logging.getLogger("bazis_ws_channels")
 
 #: Message types that a method may serve: no leading underscore, nothing but a name.
 _TYPE = re.compile(r"[a-z][a-z0-9_.]{0,63}")
-#: How often a list may name each user that may be watched.
-_REPEATS = 10
 #: Hooks of Channels' consumers that are not called here, and what to override instead.
 _UNSERVED = {
     "receive": "receive_json, or write a method client_<type>",
@@ -54,7 +49,7 @@ _UNSERVED = {
 }
 
 
-class UserWsConsumer(Endings, Outgoing):
+class UserWsConsumer(Endings, Following):
     """Serve the protocol of this package on one connection.
 
     To add a message from clients, write a method `client_<type>` (dots become underscores); it
@@ -137,7 +132,7 @@ class UserWsConsumer(Endings, Outgoing):
         groups = tuple(self.groups or ())
         missed = tracker.messages_missed, current_reauthorizer().look_again
         self.channel_name = await self._inbox.open(groups, *missed)
-        self._gate.waiting.begin()
+        self._gate.await_token()
         pending = self.scope.get("ws_authentication")
         if pending is not None:
             # Aside, so that the end of the connection is noticed while it waits for its turn.
@@ -147,7 +142,7 @@ class UserWsConsumer(Endings, Outgoing):
 
     async def _sign_in(self, authentication: Awaitable[Identity | None], since: Any) -> None:
         """Open or renew a session when it is known whose token it is; wait as long as it takes."""
-        with self._gate.waiting.token_in_hand():
+        with self._gate.token_in_hand():
             identity = await self._intake.unless_gone(authentication)
             if identity is not None:
                 await self._gate.admit(identity, since)
@@ -223,20 +218,6 @@ class UserWsConsumer(Endings, Outgoing):
         """Answer a client's sign of life."""
         self.push(protocol.PONG)
 
-    async def client_watch(self, content: dict[str, Any]) -> None:
-        """Follow users' online status."""
-        try:
-            await self._gate.watch(_watched(content))
-        except WatchForbidden as error:
-            await self.fail("forbidden", str(error))
-
-    async def client_unwatch(self, content: dict[str, Any]) -> None:
-        """Follow them no longer."""
-        try:
-            await self._gate.unwatch(_watched(content))
-        except WatchForbidden as error:
-            await self.fail("forbidden", str(error))
-
     # --- the session ------------------------------------------------------------------------
 
     async def session_started(self) -> None:
@@ -266,17 +247,3 @@ class UserWsConsumer(Endings, Outgoing):
         session = self.session
         await handler(message)
         await self._gate.tidy(session)
-
-
-def _watched(content: dict[str, Any]) -> list[Any]:
-    """Return the primary keys that a `watch` or `unwatch` names, each once."""
-    users, limit = content.get("users"), conf.BAZIS_WS_MAX_WATCHED
-    if not isinstance(users, list):
-        raise BadMessage("`users` must be a list of ids.")
-    if len(users) > limit * _REPEATS:  # before anything is built of it
-        raise WatchForbidden(f"A connection may watch {limit} users (BAZIS_WS_MAX_WATCHED).")
-    try:
-        # By their text: integers can be chosen so that their hashes are all the same.
-        return list({str(user): pk_from_json(user) for user in users}.values())
-    except ValueError as error:
-        raise BadMessage(f"`users`: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -17,9 +18,9 @@ from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .inbox import Inbox
 from .line import Line
+from .patience import Patience
 from .session import Session
 from .tasks import Tasks
-from .waiting import Waiting
 
 __all__ = ["Gate"]
 
@@ -40,9 +41,7 @@ class Gate:
     Attributes:
         inbox: the connection's own channel, where sessions get their messages.
         session: the session, live or about to be; None without one.
-        waiting: for a token, while there is no session.
         lock: held while the session changes.
-        waiting: the wait for a token.
     """
 
     inbox: Inbox
@@ -63,7 +62,7 @@ class Gate:
         self._started = started
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
-        self.waiting = Waiting(scope, tasks, line, lambda: self.is_live)
+        self._patience = Patience(scope, tasks, line, lambda: self.is_live)
         line.on_close = lambda: self._tasks.spawn(self.close())
 
     @property
@@ -75,6 +74,14 @@ class Gate:
     def names(self) -> dict[str, Any]:
         """What names the connection in the log; empty without a session."""
         return {"user": each.pk, "session": each.id} if (each := self.session) else {}
+
+    def await_token(self) -> None:
+        """Close the socket unless a valid token comes in time."""
+        self._patience.start()
+
+    def token_in_hand(self) -> AbstractContextManager[None]:
+        """Let no time run out while the server has a token that it has not looked at."""
+        return self._patience.token_in_hand()
 
     async def admit(self, identity: Identity, since: Since | None = None) -> None:
         """Open a session, renew it, or change its user; the client resumes from `since`.
@@ -92,7 +99,7 @@ class Gate:
                 await self.session.open(since)
                 self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
-            self.waiting.stop()
+            self._patience.stop()
 
     async def end(self, code: str, detail: str, close: int | None = None) -> None:
         """End the session, if there is one; the socket waits for a token or closes."""
@@ -160,7 +167,7 @@ class Gate:
 
     async def close(self) -> None:
         """Leave: the connection is gone, or about to go."""
-        self.waiting.stop()
+        self._patience.stop()
         async with self.lock:
             await self._leave()
 
@@ -169,7 +176,7 @@ class Gate:
         self._scope["user"] = AnonymousUser()
         await self._leave()
         if close is None:
-            self.waiting.begin()
+            self.await_token()
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel

@@ -199,9 +199,7 @@ class Connection:
         return replies
 
     async def _ready(self) -> Any:
-        """Return redis-py's connection, made anew if it was lost while it was idle, or if the
-        server is no primary any more.
-        """
+        """Return redis-py's connection: a new one if it was lost, or the server is a replica."""
         if self._link is None or not self._link.is_connected:
             return await self._connect()
         now = self._clock()

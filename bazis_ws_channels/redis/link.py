@@ -11,13 +11,13 @@ from redis.exceptions import NoPermissionError
 
 from .subscriptions import batches
 
-__all__ = ["TIMEOUT_SECONDS", "Link"]
+__all__ = ["PONG_SECONDS", "TIMEOUT_SECONDS", "Link"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
 #: Seconds without a word from Redis before it is pinged, and then for its answer.
 _PING_SECONDS = 15.0
-_PONG_SECONDS = 3.0
+PONG_SECONDS = 3.0
 #: Seconds to wait for a connection, for a write, and for a subscription to be confirmed.
 TIMEOUT_SECONDS = 3.0
 
@@ -41,7 +41,8 @@ class Link:
         self._writes: set[asyncio.Future[None]] = set()
         self._unanswered_patterns = 0
         self._is_pinged = False
-        self._is_closed = self._is_asking = False
+        self._is_closed = False
+        self._is_asking = False
 
     async def connect(self) -> None:
         """Connect.
@@ -94,7 +95,7 @@ class Link:
             self._is_asking = True
             self.command("PING", "")
             loop = asyncio.get_running_loop()
-            loop.call_later(_PONG_SECONDS, self._answered, loop.time(), silent)
+            loop.call_later(PONG_SECONDS, self._answered, loop.time(), silent)
 
     def _answered(self, asked_at: float, silent: Callable[[], None]) -> None:
         self._is_asking = False
@@ -110,7 +111,7 @@ class Link:
             redis.RedisError, OSError: the connection is gone, or silent for too long.
         """
         while True:
-            reply = await self._read(_PONG_SECONDS if self._is_pinged else _PING_SECONDS)
+            reply = await self._read(PONG_SECONDS if self._is_pinged else _PING_SECONDS)
             if reply is not None:
                 self.heard_at, self._is_pinged = asyncio.get_running_loop().time(), False
                 if reply[0] == b"psubscribe":

@@ -131,13 +131,13 @@ async def test_a_session_from_the_handshake(make_user):
     async with Client(UserWsConsumer, who=identity(make_user(1))) as client:
         assert (await client.message())["type"] == "subscribed"
         assert get_store().ask(Counts(["1"])) == [1]
-        assert len(current_tracker()._lines) == 1
+        assert len(current_tracker().lines) == 1
         await get_channel_layer().group_send(
             "user_ws.1", {"type": "ws.push", "group": "user_ws.1", "text": '"hello"'}
         )
         assert await client.message() == "hello"
     assert get_store().ask(Counts(["1"])) == [0]
-    assert not current_tracker()._lines
+    assert not current_tracker().lines
     assert not any(get_channel_layer().groups.values())
 
 

@@ -19,14 +19,8 @@ __all__ = ["MemoryStore"]
 R = TypeVar("R")
 
 
-class MemoryStore:
-    """Answers questions from dictionaries.
-
-    Args:
-        clock: the time in seconds since the epoch.
-    """
-
-    shared = False
+class _Holdings:
+    """What the store holds, and the answers that only read it."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -35,6 +29,71 @@ class MemoryStore:
         self._sessions = Sessions(self._processes)
         self._changes = Changes(self._processes.is_alive)
         self._revocations = Revocations()
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def statuses(self, question: base.Statuses) -> tuple[int, list[base.Seen]]:
+        """Answer `Statuses`."""
+        sessions = self._sessions
+        seen = [base.Seen(sessions.live(key), sessions.seen.get(key)) for key in question.keys]
+        return self._now(), seen
+
+    def counts(self, question: base.Counts) -> list[int]:
+        """Answer `Counts`."""
+        return [self._sessions.live(key) for key in question.keys]
+
+    def told_states(self, question: base.ToldStates) -> tuple[int, int, list[base.ToldState]]:
+        """Answer `ToldStates`."""
+        known = self._sessions
+        states = [
+            base.ToldState(key in known.online or key in known.leaving, known.seen.get(key))
+            for key in question.keys
+        ]
+        return self._changes.seq, self._now(), states
+
+    def online_keys(self, question: base.OnlineKeys) -> tuple[bool, list[str]]:
+        """Answer `OnlineKeys`."""
+        return True, [key for key in self._sessions.online if self._sessions.live(key)]
+
+    def online_count(self, question: base.OnlineCount) -> int:
+        """Answer `OnlineCount`."""
+        return sum(1 for key in self._sessions.online if self._sessions.live(key))
+
+    # --- for operators ----------------------------------------------------------------------
+
+    def processes(self, question: base.Processes) -> list[str]:
+        """Answer `Processes`."""
+        return self._processes.names()
+
+    def fleet(self, question: base.Fleet) -> list[base.ProcessState]:
+        """Answer `Fleet`."""
+        return [
+            base.ProcessState(
+                self._processes.is_alive(name), len(self._processes.get(name).records)
+            )
+            for name in question.processes
+        ]
+
+    def lead(self, question: base.Lead) -> bool:
+        """Answer `Lead`: there is no other process."""
+        return True
+
+    def count_revocations(self, question: base.Revocations) -> base.RevocationsReply:
+        """Answer `Revocations`, all at once."""
+        return base.RevocationsReply("0", *self._revocations.count(self._now()))
+
+    def _now(self) -> int:
+        return int(self._clock() * 1_000_000)
+
+
+class MemoryStore(_Holdings):
+    """Answers questions from dictionaries.
+
+    Args:
+        clock: the time in seconds since the epoch.
+    """
+
+    shared = False
 
     def ask(self, question: Question[R]) -> R:
         """Answer a question."""
@@ -166,58 +225,6 @@ class MemoryStore:
             edge for key, seq in question.edges for edge in self._changes.told(process, key, seq)
         ]
 
-    # --- reading ----------------------------------------------------------------------------
-
-    def statuses(self, question: base.Statuses) -> tuple[int, list[base.Seen]]:
-        """Answer `Statuses`."""
-        sessions = self._sessions
-        seen = [base.Seen(sessions.live(key), sessions.seen.get(key)) for key in question.keys]
-        return self._now(), seen
-
-    def counts(self, question: base.Counts) -> list[int]:
-        """Answer `Counts`."""
-        return [self._sessions.live(key) for key in question.keys]
-
-    def told_states(self, question: base.ToldStates) -> tuple[int, int, list[base.ToldState]]:
-        """Answer `ToldStates`."""
-        known = self._sessions
-        states = [
-            base.ToldState(key in known.online or key in known.leaving, known.seen.get(key))
-            for key in question.keys
-        ]
-        return self._changes.seq, self._now(), states
-
-    def online_keys(self, question: base.OnlineKeys) -> tuple[bool, list[str]]:
-        """Answer `OnlineKeys`."""
-        return True, [key for key in self._sessions.online if self._sessions.live(key)]
-
-    def online_count(self, question: base.OnlineCount) -> int:
-        """Answer `OnlineCount`."""
-        return sum(1 for key in self._sessions.online if self._sessions.live(key))
-
-    # --- for operators ----------------------------------------------------------------------
-
-    def processes(self, question: base.Processes) -> list[str]:
-        """Answer `Processes`."""
-        return self._processes.names()
-
-    def fleet(self, question: base.Fleet) -> list[base.ProcessState]:
-        """Answer `Fleet`."""
-        return [
-            base.ProcessState(
-                self._processes.is_alive(name), len(self._processes.get(name).records)
-            )
-            for name in question.processes
-        ]
-
-    def lead(self, question: base.Lead) -> bool:
-        """Answer `Lead`: there is no other process."""
-        return True
-
-    def count_revocations(self, question: base.Revocations) -> base.RevocationsReply:
-        """Answer `Revocations`, all at once."""
-        return base.RevocationsReply("0", *self._revocations.count(self._now()))
-
     # --- revocation -------------------------------------------------------------------------
 
     def revoke_before(self, question: base.RevokeBefore) -> int:
@@ -236,9 +243,6 @@ class MemoryStore:
         """Answer `Revoked`."""
         now = self._now()
         return [self._revocations.is_void(key, token, now) for key, token in question.tokens]
-
-    def _now(self) -> int:
-        return int(self._clock() * 1_000_000)
 
 
 _ANSWERS: dict[type[Question[Any]], Callable[[MemoryStore, Any], Any]] = {

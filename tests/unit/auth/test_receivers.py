@@ -16,13 +16,13 @@ def ended(monkeypatch):
     class Ended(list):
         error = None
 
-        def __call__(self, pk):
+        def __call__(self, key):
             if self.error is not None:
                 raise self.error
-            self.append(pk)
+            self.append(int(key))
 
     ended = Ended()
-    monkeypatch.setattr(receivers, "disconnect", ended)
+    monkeypatch.setattr(receivers, "disconnect_key", ended)
     return ended
 
 

@@ -121,25 +121,25 @@ async def test_who_is_refused_does_not_take_the_place(world, alice, make_user):
 async def test_who_brings_no_token_in_time_is_closed(world, settings):
     """With its own error."""
     settings.BAZIS_WS_AUTH_TIMEOUT = 0
-    world.gate.waiting.begin()
-    world.gate.waiting.begin()  # one timer
+    world.gate.await_token()
+    world.gate.await_token()  # one timer
     async with asyncio.timeout(5):
         while 4401 not in await world.told():
             pass
     assert await world.told() == ["auth_timeout", 4401]
-    world.gate.waiting.begin()
-    assert world.gate.waiting._timer is None  # it is closing
+    world.gate.await_token()
+    assert world.gate._patience._timer is None  # it is closing
 
 
 async def test_a_token_stops_the_timer(world, alice):
     """And the end of the session starts it again."""
-    world.gate.waiting.begin()
-    timer = world.gate.waiting._timer
+    world.gate.await_token()
+    timer = world.gate._patience._timer
     await world.gate.admit(identity(alice))
     assert timer.cancelled()
     await world.gate.end("logged_out", "x")
     assert isinstance(world.scope["user"], AnonymousUser)
-    assert world.gate.waiting._timer is not None
+    assert world.gate._patience._timer is not None
     assert await world.told() == ["subscribed", "logged_out"]
     assert counts("1") == [0]
 
@@ -148,7 +148,7 @@ async def test_an_end_that_closes_waits_for_no_token(world, alice):
     """The socket is gone."""
     await world.gate.admit(identity(alice))
     await world.gate.end("too_many_connections", "x", 4429)
-    assert world.gate.waiting._timer is None
+    assert world.gate._patience._timer is None
     assert await world.told() == ["subscribed", "too_many_connections", 4429]
 
 
@@ -167,7 +167,7 @@ async def test_an_expired_token_ends_its_session(world, alice):
     await world.gate.admit(identity(alice, expires_in=-5))
     assert await world.told() == ["subscribed", "expired_token"]
     assert not world.gate.is_live
-    assert world.gate.waiting._timer is not None
+    assert world.gate._patience._timer is not None
 
 
 async def test_a_newer_token_on_its_way_in_wins(world, alice):
@@ -222,8 +222,8 @@ async def test_looking_again_after_the_session_has_gone(world, alice):
 async def test_close_leaves_nothing(world, alice):
     """No timer, no presence, no group."""
     await world.gate.admit(identity(alice))
-    world.gate.waiting.begin()
+    world.gate.await_token()
     await world.gate.close()
-    assert world.gate.waiting._timer is None
+    assert world.gate._patience._timer is None
     assert counts("1") == [0]
     assert not any(get_channel_layer().groups.values())

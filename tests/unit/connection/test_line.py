@@ -32,11 +32,11 @@ async def test_before_open_nothing_goes(socket, tasks):
 
 
 async def test_going_down(line, socket):
-    """The client is gone when nothing of the connection is left."""
+    """The close frame goes out; it is gone when nothing of it is left."""
     await line.go_down()
     assert socket.sent[-1] == {"type": "websocket.close", "code": 4503}
-    line.abandon()
     assert not line.is_gone
+    line.abandon()
     line.finish()
     assert line.is_gone
 

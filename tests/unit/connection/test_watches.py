@@ -40,7 +40,7 @@ class World:
     def __init__(self, user):
         self.user, self.written = user, []
         self.layer = get_channel_layer()
-        self.watches = Watches(self.layer, "specific.channel", self.written.append)
+        self.watches = Watches(self.layer, "specific.channel", self.written.append, "")
 
     async def watch(self, *pks):
         """Watch; return what was written."""

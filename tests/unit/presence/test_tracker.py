@@ -30,12 +30,15 @@ async def tracker(store, clock):
 class Line:
     """A connection."""
 
-    def __init__(self, is_gone=True):
-        self.went_down, self.is_gone = False, is_gone
+    def __init__(self, error=None):
+        self.error = error
+        self.went_down = self.is_gone = False
 
     async def go_down(self):
         """Close."""
-        self.went_down = True
+        self.went_down = self.is_gone = True
+        if self.error is not None:
+            raise self.error
 
 
 async def test_a_session_is_written_once(tracker, store, watcher):
@@ -114,9 +117,8 @@ async def test_a_store_that_is_away_refuses_and_remembers(tracker, store, watche
 async def test_stop_closes_all_and_leaves_graces_to_others(tracker, store, watcher):
     """Whatever one connection does."""
     await tracker.connect("a", "1", watcher, FRESH)
-    lines = [Line(), Line(is_gone=False)]
-    for line in lines:
-        tracker.line_opened(line)
+    lines = [Line(), Line(RuntimeError("stuck"))]
+    tracker.lines.update(lines)
     await tracker.stop()
     assert [line.went_down for line in lines] == [True, True]
     assert store._sessions.live("1") == 0

@@ -210,7 +210,7 @@ async def test_a_silent_link_is_pinged_and_then_given_up(world, fake_redis, monk
     """A ping that is answered keeps it."""
     await world.subscriber.subscribe("a")
     monkeypatch.setattr(link, "_PING_SECONDS", 0.05)
-    monkeypatch.setattr(link, "_PONG_SECONDS", 0.3)
+    monkeypatch.setattr(link, "PONG_SECONDS", 0.3)
     world.subscriber.reconnect()
     await until(lambda: fake_redis.names().count("PING") >= 3)
     assert fake_redis.accepted == 2
@@ -299,7 +299,7 @@ async def test_commands_of_a_link_that_broke_in_the_same_turn(world, fake_redis)
 
 async def test_a_link_that_does_not_answer_a_check_is_left(world, fake_redis, monkeypatch):
     """Another part of the process found Redis gone; one that answers is kept."""
-    monkeypatch.setattr(link, "_PONG_SECONDS", 0.2)
+    monkeypatch.setattr(link, "PONG_SECONDS", 0.2)
     await world.subscriber.subscribe("a")
     world.subscriber.check()
     world.subscriber.check()  # one ping

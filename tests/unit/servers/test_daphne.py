@@ -24,7 +24,6 @@ class Transport(Connection):
         self.takes, self.at_once, self.buffered = takes, b"", b""
         self.connected, self.disconnecting = True, False
         self.dataBuffer, self.offset, self._tempDataLen = b"", 0, 0
-        self._tempDataBuffer = []
         self.producers = []
 
     def writeSomeData(self, data):
@@ -35,7 +34,7 @@ class Transport(Connection):
         return min(len(data), self.takes)
 
     def doWrite(self):
-        """Write what is buffered."""
+        """Have nothing to flush."""
 
     def write(self, data):
         """Take it for later."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from channels.sessions import InstanceSessionWrapper
 
+from bazis_ws_channels import servers
 from bazis_ws_channels.servers import make_writer, on_server_stop, writer
 from bazis_ws_channels.servers.uvicorn import abort
 from bazis_ws_channels.servers.writer import Writer, server_send

@@ -1,4 +1,4 @@
-"""One connection's wait for a token."""
+"""How long a socket without a session may wait for a token."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from .line import Line
 from .lobby import address_of, current_lobby
 from .tasks import Tasks
 
-__all__ = ["Waiting"]
+__all__ = ["Patience"]
 
 
-class Waiting:
-    """Closes a connection that has no session, unless a valid token comes in time.
+class Patience:
+    """The time that one client has to bring a valid token, in a lobby with others.
+
+    It stands still while the server has a token that it has not looked at.
 
     Args:
-        scope: of the connection.
+        scope: the connection's.
         tasks: those of the connection.
         line: to the client.
-        is_live: tells whether there is a session.
+        is_live: tells whether there is a session, so that nothing is waited for.
     """
 
     def __init__(self, scope: Scope, tasks: Tasks, line: Line, is_live: Callable[[], bool]) -> None:
@@ -36,13 +38,22 @@ class Waiting:
         self._has_token = False
         self._seconds_left: float | None = None  # while the server has a token
 
-    def begin(self) -> None:
-        """Close the socket unless a valid token comes in time."""
+    def start(self) -> None:
+        """Begin to wait, unless that has begun."""
         seconds = conf.BAZIS_WS_AUTH_TIMEOUT
         if self._has_token:
             self._seconds_left = seconds if self._seconds_left is None else self._seconds_left
         elif self._timer is None:
-            self._start(seconds)
+            self._run(seconds)
+
+    def stop(self) -> float | None:
+        """Wait no longer; return the seconds that were left, if it was waited for something."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return None
+        timer.cancel()
+        current_lobby().leave(self)
+        return max(0.0, timer.when() - asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
     def token_in_hand(self) -> Iterator[None]:
@@ -54,7 +65,7 @@ class Waiting:
         finally:
             self._has_token = False
             if self._seconds_left is not None and not self._is_live():
-                self._start(self._seconds_left)
+                self._run(self._seconds_left)
 
     def give_way(self, *, to_address: bool) -> None:
         """Close, for others wait for a token too, and this one has waited longest."""
@@ -67,16 +78,7 @@ class Waiting:
         retry_after = None if to_address else round(random.uniform(1, 5), 1)
         self._tasks.spawn(self._line.fail(code, detail, close, retry_after))
 
-    def stop(self) -> float | None:
-        """Wait no longer; return the seconds that were left, if it was waiting."""
-        timer, self._timer = self._timer, None
-        if timer is None:
-            return None
-        timer.cancel()
-        current_lobby().leave(self)
-        return max(0.0, timer.when() - asyncio.get_running_loop().time())
-
-    def _start(self, seconds: float) -> None:
+    def _run(self, seconds: float) -> None:
         if not self._line.is_closing:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(seconds, self._timed_out)
