@@ -14,7 +14,7 @@ __all__ = ["Limits", "Refusal", "cost_of"]
 
 #: What a message costs in frames, besides its own: a token, and each user of a list.
 _TOKEN_COST = 4.0
-_USER_COST = 0.2
+_USER_COST = 0.05
 
 
 class Refusal(NamedTuple):

@@ -31,6 +31,7 @@ class Lease:
         self._clock = clock
         self._renewed_at = 0.0
         self._unbroken_since = 0.0
+        self._has_break = False
 
     @property
     def age_seconds(self) -> float:
@@ -62,18 +63,21 @@ class Lease:
         self.name = name
         self._renewed_at = self._unbroken_since = self._clock()
 
-    async def renew(self, *, after_break: bool = False) -> bool:
-        """Renew the lease. Return False if it was lost.
+    def note_break(self) -> None:
+        """Note that the store may have been away, so that peers could not renew either: the lease
+        settles again from the next renewal on.
+        """
+        self._has_break = True
 
-        Args:
-            after_break: whether the store may have been away, so that peers couldn't renew either.
+    async def renew(self) -> bool:
+        """Renew the lease. Return False if it was lost.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
         """
         started_at = self._clock()
         has_peers = await get_store().aask(Renew(self.name, _lease_ms()))
-        self._renewed(started_at, after_break)
+        self._renewed(started_at)
         if has_peers is None:
             return False
         self.has_peers = has_peers
@@ -92,9 +96,10 @@ class Lease:
             self.has_peers = reply.has_peers
         return reply
 
-    def _renewed(self, at: float, after_break: bool = False) -> None:
-        if after_break or at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
+    def _renewed(self, at: float) -> None:
+        if self._has_break or at - self._renewed_at > conf.BAZIS_WS_LEASE_SECONDS:
             self._unbroken_since = at
+        self._has_break = False
         self._renewed_at = at
 
     async def release(self) -> None:

@@ -129,6 +129,7 @@ class Tracker:
         """Look again at everything: the channel layer was away, and perhaps Redis, with or
         without its memory.
         """
+        self.lease.note_break()
         self._keeper.do_now(Job.RENEW, Job.REFRESH)
 
     def note_failure(self, error: PresenceUnavailable) -> None:

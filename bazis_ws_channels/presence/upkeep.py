@@ -118,8 +118,9 @@ class Upkeep:
 
     async def _renew(self) -> None:
         was_away, had_peers = self.has_failed, self._lease.has_peers
-        after_break = was_away or Job.REFRESH in self._agenda
-        is_held = await self._lease.renew(after_break=after_break)
+        if was_away:
+            self._lease.note_break()
+        is_held = await self._lease.renew()
         self._agenda.move(Job.RENEW, period_seconds())
         if was_away:
             self.has_failed = False

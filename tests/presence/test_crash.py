@@ -121,9 +121,9 @@ async def watch_each_other(clients, users):
 
 
 async def assert_undisturbed(clients):
-    """No socket was closed, and nobody was told anything."""
-    frames = [await client.settle() for client in clients]
-    assert frames == [[]] * len(clients)
+    """No socket was closed, and nobody was told of anybody's status."""
+    frames = [frame for client in clients for frame in await client.settle()]
+    assert {frame["type"] for frame in frames} <= {"missed"}  # where Redis lost its memory
 
 
 async def test_redis_restarted_empty(start, own_redis, make_users, redis, settings):

@@ -240,3 +240,16 @@ async def test_starting_again_while_it_works_is_nothing(world, store):
     await world.keeper.start()
     assert world.task is task
     assert store.kinds().count(Register) == 1
+
+
+async def test_the_lease_settles_again_after_a_loss(world, clock):
+    """Though another look at who is online is planned for then."""
+    await world.connect()
+    world.lease.note_break()
+    world.keeper.do_now(Job.RENEW, Job.REFRESH)
+    await world.turn()
+    assert not world.lease.is_settled
+    for _ in range(5):
+        clock.move(4.9)
+        await world.turn()
+    assert world.lease.is_settled

@@ -59,7 +59,8 @@ async def test_it_settles_after_a_lease_time_without_a_break(lease, clock):
         await lease.renew()
     assert lease.is_settled
     clock.move(1)
-    await lease.renew(after_break=True)
+    lease.note_break()
+    await lease.renew()
     assert not lease.is_settled
     assert lease.settles_in_seconds == 10
 
