@@ -1,4 +1,4 @@
-"""System checks: what would make an installation unsafe, or silently broken."""
+"""System checks: find settings that make an installation unsafe or silently broken."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 _LAYERS = "https://channels.readthedocs.io/en/stable/topics/channel_layers.html"
 _OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
-#: Zero means none. Elsewhere it would shut everybody out, or keep a task spinning.
+#: Settings in which zero means none. In others it would shut everybody out or make a task spin.
 _MAY_BE_ZERO = {
     "BAZIS_WS_HISTORY_SECONDS",
     "BAZIS_WS_JWT_LEEWAY",
@@ -95,7 +95,7 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_tokens(**kwargs: Any) -> list[CheckMessage]:
-    """Find algorithms and keys that can't verify a token, or that anybody can guess."""
+    """Find algorithms and keys that can't verify a token, and secrets that can be guessed."""
     try:
         algorithms = keys.checked_algorithms()
     except (ImproperlyConfigured, TypeError) as error:
@@ -276,7 +276,7 @@ def _fits(value: Any, expected: Any) -> bool:
 
 
 def _static_keys() -> Iterator[Any]:
-    """Return the keys that are known without a token."""
+    """Return the keys that are known without looking at a token."""
     source = keys.key_source()
     if source is None:
         yield from (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)

@@ -84,7 +84,7 @@ class _Tokens:
 
     @property
     def BAZIS_WS_MAX_TOKEN_BYTES(self) -> int:
-        """Longer tokens are refused unread."""
+        """Longer tokens are refused without being parsed."""
         return getattr(settings, "BAZIS_WS_MAX_TOKEN_BYTES", 8192)
 
     @property
@@ -94,7 +94,7 @@ class _Tokens:
 
 
 class _Endings:
-    """Settings of when the server ends sessions."""
+    """Settings that say when the server ends sessions."""
 
     @property
     def BAZIS_WS_END_ON_LOGOUT(self) -> bool:
@@ -120,7 +120,7 @@ class _Endings:
 
 
 class _Limits:
-    """Settings of the door and its limits."""
+    """Settings of who may connect, and of limits."""
 
     @property
     def BAZIS_WS_ALLOWED_ORIGINS(self) -> Sequence[str] | None:
@@ -202,7 +202,7 @@ class _Delivery:
 
     @property
     def BAZIS_WS_SEND_BUFFER_BYTES(self) -> int:
-        """What may wait for a client that doesn't read before it is cut off."""
+        """Bytes that may wait for a client that doesn't read, before it is cut off."""
         return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
 
 

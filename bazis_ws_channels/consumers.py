@@ -1,4 +1,4 @@
-"""The WebSocket consumer: one connection of a user, or of somebody who is about to be one."""
+"""The WebSocket consumer: one connection, signed in or about to be."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ class UserWsConsumer(Endings, Following):
         self._intake = Intake(receive, self._tasks, self._limits, self._receive_frame, self.fail)
 
     async def connect(self) -> None:
-        """Accept the connection. Whoever isn't welcome is told why, and then closed: a browser
-        can't tell a refused handshake from a broken network.
+        """Accept the connection, even one that is about to be refused: a browser can't tell a
+        refused handshake from a broken network, so the reason is sent as a message.
         """
         offered = self.scope.get("subprotocols") or ()
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in offered else None)
@@ -215,7 +215,7 @@ class UserWsConsumer(Endings, Following):
         await self._gate.tidy(session)
 
     async def client_ping(self, content: dict[str, Any]) -> None:
-        """Answer a client's sign of life."""
+        """Answer a ping."""
         self.push(protocol.PONG)
 
     # --- the session ------------------------------------------------------------------------

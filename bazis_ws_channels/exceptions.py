@@ -21,7 +21,7 @@ class WsError(Exception):
 
 
 class AuthenticationFailed(WsError):
-    """Somebody could not be authenticated.
+    """A client could not be authenticated.
 
     Attributes:
         code: the protocol's error code, for instance ``"invalid_token"``.

@@ -3,13 +3,13 @@
 What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this is a subclass:
 
 - `group_add` returns once Redis has *confirmed* the subscription (there: once it was written),
-  so that what is published afterwards arrives.
+  so that later messages arrive.
 - The subscriptions live on one connection that is watched: a dead one is noticed by a ping, an
   ``ETIMEDOUT`` ends it (there: the event loop spins), and after a reconnect everything is
   subscribed again, `on_disconnect` and `on_reconnect` are called (there: never).
-- A consumer that goes leaves nothing behind: no group entry, no subscription. A `receive` that
+- A consumer that ends leaves no group entry and no subscription behind. A `receive` that
   was only interrupted loses nothing: the channel stays open for some seconds.
-- A message that can't be decoded hurts nobody (there: it ends every recipient).
+- A message that can't be decoded is logged and dropped (there: it ends every recipient).
 - Publishing calls that run at the same time share a round trip, and sync code publishes without
   an event loop (`group_send_blocking`).
 - A consumer may take its messages without a turn of the event loop (`receive_directly`).
@@ -202,7 +202,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return [name.removeprefix(self.group_name("")) for name in names]
 
     def discard_channel(self, channel: str) -> None:
-        """Forget a channel and its memberships at once: its consumer is gone."""
+        """Forget a channel and its memberships at once, because its consumer is gone."""
         self._parts.get().forget(channel)
 
     async def flush(self) -> None:
@@ -251,7 +251,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
 
 class _LoopPart:
-    """What a layer holds for one event loop: memberships, and a subscriber for each host."""
+    """The layer's state on one event loop: memberships, and a subscriber for each host."""
 
     def __init__(self, layer: RedisPubSubChannelLayer) -> None:
         self._layer = layer

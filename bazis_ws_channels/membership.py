@@ -1,4 +1,4 @@
-"""Who is in which group, and what waits for whom, on one event loop. No I/O."""
+"""Group members and undelivered messages of one event loop. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .types import Event
 
 __all__ = ["Mailbox", "Membership", "Taker"]
 
-#: Takes an event at once, or answers False.
+#: Handles an event at once and returns True, or returns False.
 Taker = Callable[[Event], bool]
 
 
@@ -20,11 +20,11 @@ class Mailbox(asyncio.Queue[bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.taker: Taker | None = None
-        #: Runs out some seconds after a `receive` was cancelled.
+        #: Timer that closes the channel some seconds after a `receive` was cancelled.
         self.closing: asyncio.TimerHandle | None = None
 
     def deliver(self, event: Event, data: bytes) -> None:
-        """Give the event to the taker; else keep the message until it is received."""
+        """Hand the event to the taker; otherwise queue the message for `receive`."""
         if self.taker is None or not self.empty() or not self.taker(event):
             self.put_nowait(data)
 
@@ -49,12 +49,12 @@ class Membership:
         return mailbox
 
     def add(self, group: str, channel: str) -> None:
-        """Put a channel into a group."""
+        """Add a channel to a group."""
         self.groups.setdefault(group, set()).add(channel)
         self._groups_of[channel].add(group)
 
     def discard(self, group: str, channel: str) -> bool:
-        """Take a channel out of a group; True if the group is empty now and was not before."""
+        """Remove a channel from a group. Return True if that emptied the group."""
         groups = self._groups_of.get(channel)
         if groups is not None:
             groups.discard(group)
@@ -74,7 +74,7 @@ class Membership:
         return list(self._groups_of.get(channel, ()))
 
     def close(self, channel: str) -> list[str]:
-        """Forget a channel; return the groups that are empty now."""
+        """Forget a channel; return the groups that this emptied."""
         mailbox = self.channels.pop(channel, None)
         if mailbox is not None:
             mailbox.stay_open()

@@ -38,10 +38,10 @@ _has_mentioned_cookie = False
 class JWTAuthMiddleware(BaseMiddleware):
     """Authenticate a WebSocket handshake by a JSON Web Token.
 
-    Sets ``scope["user"]`` (anonymous without a valid token; an outer `AuthMiddlewareStack`'s
-    user where no token was sent) and ``scope["ws_authentication"]`` (an awaitable of the
-    identity, None where nothing was sent; raises what is wrong with the token). Never refuses:
-    the consumer says why.
+    Sets ``scope["user"]`` (anonymous without a valid token; the user of an outer
+    `AuthMiddlewareStack` if no token was sent) and ``scope["ws_authentication"]`` (an awaitable
+    of the identity: None if nothing was sent; raises if the token is bad). Never refuses a
+    handshake: the consumer sends the error.
     """
 
     @sensitive_variables()
@@ -101,7 +101,7 @@ def _is_by_cookie(scope: Scope) -> bool:
 
 
 def JWTAuthMiddlewareStack(inner: Any) -> Any:
-    """Wrap `inner` in all that a WebSocket endpoint of this package needs."""
+    """Wrap `inner` in the middleware that a WebSocket endpoint of this package needs."""
     return OriginMiddleware(JWTAuthMiddleware(inner))
 
 
@@ -133,7 +133,7 @@ async def _authenticate(scope: Scope) -> Identity | None:
     except ValueError as error:
         raise TokenError("invalid_token", "Invalid token") from error
     if len(tokens) > 1:
-        # Nobody honest does this, and to choose one would be to guess who it is.
+        # No honest client does this, and choosing one token would be guessing the user.
         raise AuthenticationFailed("invalid_token", "The handshake brings different tokens")
     if tokens:
         return await aauthenticate(tokens[0])

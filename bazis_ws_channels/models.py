@@ -56,7 +56,7 @@ class UserWsMixin(models.Model):
         return next(iter(presence.statuses([self]).values()), presence.Status())
 
     def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        """Reload; a prefetched status is forgotten too."""
+        """Reload, and forget a prefetched status too."""
         self.__dict__.pop("_ws_status", None)
         super().refresh_from_db(*args, **kwargs)
         remember_password(self)
@@ -134,8 +134,8 @@ class UserWsMixin(models.Model):
     # --- for projects to override -----------------------------------------------------------
 
     def ws_can_watch(self, user_ids: Collection[Any]) -> bool | Collection[Any]:
-        """Return whose online status this user may follow: of `user_ids` those allowed, or True
-        for all of them. Nobody's, unless a project says so.
+        """Return those of `user_ids` whose online status this user may follow, or True for all of
+        them. By default none.
         """
         return ()
 
@@ -158,7 +158,7 @@ class UserWsQuerySet(models.QuerySet[Any]):
     _with_presence = False
 
     def online(self) -> UserWsQuerySet:
-        """Filter to the users who are online now; who that is, is read at once."""
+        """Filter to the users who are online now. Presence is read when this is called."""
         return self.filter(pk__in=presence.online_users())
 
     def offline(self) -> UserWsQuerySet:

@@ -54,7 +54,7 @@ PONG: Final = '{"type": "pong"}'
 
 
 class BadMessage(Exception):
-    """A client's message is not one of the protocol; `str()` says why, for the client."""
+    """A client's message breaks the protocol; `str()` is the reason, sent to the client."""
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def positioned(frame: str, stream: str, position: str, *, replayed: bool = False
 
 
 def presence_frame(pk: Any, is_online: bool, last_seen: datetime | None) -> str:
-    """Return a watched user's status."""
+    """Return a `presence` message: the status of a watched user."""
     return _dumps(
         {
             "type": "presence",
@@ -160,7 +160,7 @@ def _dumps(value: Any) -> str:
 
 
 def _explain(data: Any) -> str | None:
-    """Say which part of `data` JSON can't hold, by its path; None where none is found."""
+    """Return which part of `data` JSON can't hold, with its path; None if none is found."""
     stack: list[tuple[Any, str, tuple[int, ...]]] = [(data, "data", ())]
     while stack:
         value, path, above = stack.pop()

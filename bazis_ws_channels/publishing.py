@@ -70,8 +70,8 @@ def publish(
         idempotency_key: a name of this very message. The same again within 5 minutes, in a
             retried task say, publishes nothing and returns what the first call did. If that
             failed half-way, whoever did not get the message gets it now.
-        on_commit: publish after the current transaction commits, if it does; a failure is then
-            logged, never raised, for the write is done.
+        on_commit: publish after the current transaction commits. A failure is then logged, not
+            raised, because the write is done.
         using: the database whose transaction that is; by default that of the user instances.
 
     Returns:
@@ -325,8 +325,8 @@ def _send_once(
 
 
 def _send_round(messages: Sequence[Addressed]) -> int:
-    """Send a round, and count the users' connections in the same round trip: before it, for who
-    gets the message may go at once.
+    """Send a round and count the users' connections in the same round trip. Count first: a client
+    may disconnect as soon as it has the message.
     """
     keys = [key for key, _ in messages if key is not None]
     before = count_command(keys) if keys else None
@@ -340,7 +340,7 @@ async def _asend(
     messages: Sequence[Addressed], once: str | None, on_commit: bool, using: str | None
 ) -> int:
     if on_commit:
-        # The connection, and so the transaction, is the thread's where async code runs its ORM.
+        # The transaction belongs to the thread in which async code runs its ORM.
         await sync_to_async(transaction.on_commit)(
             lambda: _send_quietly(messages, once), using=using
         )
@@ -351,7 +351,7 @@ async def _asend(
     connections = 0
     for round_ in sending.rounds(messages):
         keys = [key for key, _ in round_ if key is not None]
-        # Both are written at once where presence and the layer share a Redis: first the count.
+        # If presence and the layer share a Redis, both are written at once, the count first.
         with sending.noted(round_):
             counted, _ = await asyncio.gather(
                 acount_quietly(keys), sending.asend([message for _, message in round_])

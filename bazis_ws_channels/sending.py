@@ -50,14 +50,14 @@ __all__ = [
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Messages of one round: more go in several, so that none of them keeps Redis or a loop busy.
+#: Messages in one round; more go in several, so that none keeps Redis or the loop busy for long.
 _ROUND = 500
 
 #: Called with all that is published, a user's key (None for everybody) and the message:
 #: by the test kit.
 taps: list[Callable[[str | None, GroupMessage], None]] = []
 
-#: Whether each layer's Redis has just failed.
+#: One breaker for each layer: whether its Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
 #: Results of calls with idempotency keys, for channel layers that can't keep them.
 _results = Results()
@@ -132,7 +132,7 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
 
     Args:
         before: a Redis command that is written with them and done before them, where the layer
-            can; else nothing is done with it.
+            can; otherwise it is ignored.
 
     Returns:
         The reply to `before`; None where it was not written.
@@ -215,7 +215,7 @@ async def aremember(once: str, result: int) -> None:
 
 def _send_over_a_loop(messages: Sequence[GroupMessage]) -> None:
     if not _is_on_loop():
-        # The in-memory layer's queues belong to the server's loop, where this runs it.
+        # The in-memory layer's queues belong to the server's loop, where async_to_sync runs this.
         return async_to_sync(asend)(messages)
     # A notebook, or Playwright: this thread's loop stands still until we return, and its queues
     # with it, so another thread may fill them. `shutdown` of the executor waits for it.
@@ -224,7 +224,7 @@ def _send_over_a_loop(messages: Sequence[GroupMessage]) -> None:
 
 
 def refuse_on_loop(twin: str) -> None:
-    """Raise where blocking would hold up an event loop, as Django's ORM does.
+    """Raise on an event loop, as Django's ORM does: blocking would hold it up.
 
     Args:
         twin: the async function to use instead.

@@ -1,4 +1,4 @@
-"""Signals of the online status: sent once per change, not once per connection.
+"""Signals of changes of the online status: sent once per change, not once per connection.
 
 Receivers get ``user_id`` (the primary key), ``user`` (the instance, loaded at first use), ``at``
 (an aware datetime, by the presence store's clock) and ``namespace`` (that of the user, see
@@ -10,8 +10,8 @@ from django.dispatch import Signal
 
 __all__ = ["user_offline", "user_online"]
 
-#: A user without a connection got one.
+#: Sent when a user without a connection gets one.
 user_online = Signal()
 
-#: A user's last connection is gone and the grace has passed; or its process died.
+#: Sent when a user's last connection is gone and the grace has passed, or its process died.
 user_offline = Signal()

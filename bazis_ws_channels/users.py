@@ -1,7 +1,7 @@
-"""Users and their keys: as instances, as primary keys, as text.
+"""Users and their keys: instances, primary keys, and keys as text.
 
-A user's *key* is the text by which presence and groups know the user: the primary key, behind
-the namespace where the project has several user spaces (``BAZIS_WS_NAMESPACE``).
+A user's *key* is the text that names the user in presence and groups: the primary key, prefixed
+by the namespace if the project has several user spaces (``BAZIS_WS_NAMESPACE``).
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _checked(value: Any, field: Any) -> Any:
     return pk
 
 
-#: Fields that hold every integer of 32 bits: no need to run their validators.
+#: Fields that hold every 32-bit integer: their validators need not run.
 _INTEGERS = frozenset({"AutoField", "BigAutoField", "IntegerField", "BigIntegerField"})
 
 

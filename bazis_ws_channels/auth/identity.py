@@ -1,4 +1,4 @@
-"""Who somebody is: from a token, or from a Django session, to a user."""
+"""Identify a user from a token or a Django session."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is, and until when.
+    """An authenticated user, and until when.
 
     Attributes:
         user: the user's instance.
         key: the user's key, in the namespace in which the user was found.
         claims: those of the token; None for a Django session.
-        since: `time.monotonic()` when it was true.
+        since: `time.monotonic()` when the user was identified.
         stamp: of the user's credentials at that time.
         django_session: the Django session; None for a token, or where nobody knows of it.
     """
@@ -69,7 +69,7 @@ class Identity:
 
     @property
     def token(self) -> Token:
-        """What may make a session of this identity void, for the presence store."""
+        """What revocations are checked against, for the presence store."""
         if self.claims is None:
             return Token(age_us=microseconds(time.monotonic() - self.since))
         return Token(self.issued_us, self.claims.jti or None)
@@ -88,10 +88,9 @@ class Identity:
 
 @sensitive_variables()
 def authenticate(token: str) -> Identity:
-    """Return whose token this is: one database query.
+    """Return the identity of a token's user. Costs one database query.
 
-    Whether it was revoked is asked when a session opens, together with everything else that
-    the presence store must know then.
+    Revocation is checked later, when a session opens, in the presence store's one round trip.
 
     Raises:
         AuthenticationFailed: ``expired_token``, ``invalid_token`` or ``user_not_found``.
@@ -102,11 +101,11 @@ def authenticate(token: str) -> Identity:
 
 @sensitive_variables()
 def user_from_token(token: str) -> Any:
-    """Return the user whose valid, unrevoked token this is: for use in HTTP views.
+    """Return the user of a valid token that isn't revoked, for use in HTTP views.
 
     Raises:
         AuthenticationFailed: as `authenticate`.
-        PresenceUnavailable: whether it was revoked can't be known now.
+        PresenceUnavailable: revocations can't be read now.
     """
     identity = authenticate(token)
     [is_revoked] = get_store().ask(Revoked([(identity.key, identity.token)]))
@@ -133,7 +132,7 @@ async def asession_identity(user: Any, session: Any = None) -> Identity | None:
 
 
 def identify(claims: tokens.Claims) -> Identity:
-    """Return whose claims these are. Raises as `authenticate`."""
+    """Return the identity that claims name. Raises as `authenticate`."""
     model: Any = get_user_model()
     field, value = _lookup(claims, model)
     namespace = conf.namespace  # before the query: a callable may choose its tenant

@@ -1,4 +1,4 @@
-"""Keys that verify and sign tokens: from the settings, as python-jose takes them."""
+"""Keys that verify and sign tokens, read from the settings as python-jose needs them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 _CURVE_BITS = {"ES256": 256, "ES384": 384, "ES512": 521}
 
-#: A key given as the path of a callable; an HS* secret of this shape must be given as bytes.
+#: Dotted path of a callable. An HS* secret of this shape must be given as bytes.
 _DOTTED_PATH = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)+")
 
 
@@ -44,8 +44,8 @@ def checked_algorithms() -> list[str]:
     """Return the accepted algorithms.
 
     Raises:
-        ImproperlyConfigured: one is unknown, or they mix secrets and public keys: then a token
-            signed with the *public* key as a secret would pass (RFC 8725, section 2.1).
+        ImproperlyConfigured: one is unknown, or secrets and public keys are mixed, so that a token
+            signed with the *public* key as its secret would pass (RFC 8725, section 2.1).
     """
     algorithms = conf.algorithms
     known = (
@@ -148,7 +148,7 @@ def construct(key: Any, algorithms: Sequence[str]) -> Key:
         try:
             return _construct(key, algorithm)
         except ImproperlyConfigured:
-            continue  # in a list of RS* and ES*, a key is for some of them only
+            continue  # in a list of RS* and ES*, a key fits only some of them
     return _construct(key, algorithms[-1])
 
 
@@ -188,7 +188,7 @@ def _constructed(key: str | bytes, algorithm: str) -> Key:
 
 
 def _fitting(key: Key, algorithm: str) -> Key:
-    """Return `key`, unless it is of another kind: jose takes it, and then verifies nothing."""
+    """Return `key` if it fits the algorithm: jose accepts others, and then verifies nothing."""
     curve = getattr(getattr(key, "prepared_key", None), "curve", None)
     bits = None if curve is None else curve.key_size
     expected = _CURVE_BITS.get(algorithm)
@@ -198,5 +198,5 @@ def _fitting(key: Key, algorithm: str) -> Key:
 
 
 def _is_dotted_path(key: str) -> bool:
-    """Tell the path of a callable from a key itself."""
+    """Tell whether a key is the dotted path of a callable."""
     return _DOTTED_PATH.fullmatch(key) is not None

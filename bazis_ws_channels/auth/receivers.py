@@ -1,4 +1,4 @@
-"""Django's events that end sessions: a log-out, a new password, a deactivation, a deletion."""
+"""Receivers of Django's signals that end sessions: logout, new password, deactivation, deletion."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ logger = logging.getLogger("bazis_ws_channels")
 
 
 def connect_receivers() -> None:
-    """Wire Django's events to the end of sessions; each looks at its setting when it comes."""
+    """Connect Django's signals to the receivers. Each reads its setting when it is called."""
     model = get_user_model()
     user_logged_out.connect(_logged_out, dispatch_uid="bazis_ws_channels.logged_out")
     for sender in apps.get_models():
-        if issubclass(sender, model):  # a proxy or a child model sends signals of its own
+        if issubclass(sender, model):  # proxies and child models send signals of their own
             post_init.connect(_loaded, sender=sender, dispatch_uid="bazis_ws_channels.loaded")
             post_save.connect(_saved, sender=sender, dispatch_uid="bazis_ws_channels.saved")
             post_delete.connect(_deleted, sender=sender, dispatch_uid="bazis_ws_channels.deleted")
@@ -80,7 +80,7 @@ def _end_after_commit(user: Any, using: str | None) -> None:
 
 
 def _end_quietly(key: str) -> None:
-    """End the sessions; what fails is logged, for the log-out or the write is done."""
+    """End the sessions. Log failures: the logout or the write has already succeeded."""
     try:
         disconnect_key(key)
     except Exception:

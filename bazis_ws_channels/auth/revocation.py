@@ -1,4 +1,4 @@
-"""Ending a user's sessions from the server, on every process, and keeping the door shut."""
+"""End a user's sessions on every process, and void tokens."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def disconnect(
 
     Args:
         user: an instance or a primary key.
-        revoke: also refuse, from now on, every token issued before now (remembered for
-            ``BAZIS_WS_REVOCATION_SECONDS``); without it, a client may come back with its token.
+        revoke: also void every token issued before now, for ``BAZIS_WS_REVOCATION_SECONDS``.
+            Without it, a client may come back with its token.
         sessions: also end the user's Django sessions, where their engine can find them: ``db`` and
             ``cached_db`` can, ``cache``, ``file`` and ``signed_cookies`` can't (a warning says so).
 
@@ -183,7 +183,7 @@ def _kept_if_it_fails(
 
 @sensitive_variables()
 def _claims_and_key(token: str) -> tuple[tokens.Claims, str | None]:
-    """Return the claims of a token, and whose it is; None if nobody's who could have sessions."""
+    """Return the claims of a token, and the primary key of its user, None without such a user."""
     claims = tokens.verify(token)
     if claims.jti is None:
         raise TokenError("invalid_token", "A token without jti can't be revoked alone.")

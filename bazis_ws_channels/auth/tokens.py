@@ -1,8 +1,9 @@
 """JSON Web Tokens: verify and issue (`revocation` voids them).
 
-Verification is python-jose's, fenced in as its documentation does not tell: a list of algorithms
-of one family (RFC 8725, section 3.1), a length limit before parsing, ``exp`` required, and keys
-made before the token is looked at, so that a broken key is our error and not the client's.
+Verification is python-jose's, with precautions that its documentation doesn't name: a list of
+algorithms of one family (RFC 8725, section 3.1), a length limit before parsing, ``exp`` required,
+and keys constructed before the token is decoded, so that a broken key is our error and not the
+client's.
 
 Our *own* tokens bear a ``typ`` and an ``aud`` of this package (RFC 8725, sections 3.9 and 3.11), so
 that no other JWT of the same secret passes for one, and name the user by the primary key, which is
@@ -38,13 +39,13 @@ _AUDIENCE = "bazis-ws"
 _KEY, _NAMESPACE, _STAMP = "uid", "ns", "stamp"
 #: How far in the future an ``iat`` may be, for hosts' clocks differ.
 _CLOCK_SECONDS = 30
-#: Year 9999: a later ``exp`` is no date, and never meant as one.
+#: End of the year 9999: datetime can't hold a later ``exp``.
 _LAST_SECOND = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says.
+    """The claims of a verified token.
 
     Attributes:
         user: the value of the claim that names the user.
@@ -65,10 +66,10 @@ class Claims:
 
 @sensitive_variables()
 def verify(token: str) -> Claims:
-    """Return the claims of a token that is signed by the right key and valid now.
+    """Return the claims of a token. Checks signature, algorithm, times, audience and issuer.
 
     Raises:
-        TokenError: ``expired_token`` if only its time has passed, else ``invalid_token``.
+        TokenError: ``expired_token`` if only its time has passed, otherwise ``invalid_token``.
         ServerBusy: the key is unknown, and too many of those have been asked for.
         ImproperlyConfigured: the settings name no usable key or algorithm.
     """
@@ -105,7 +106,7 @@ def _claims(token: str, keys: list[Key], is_own: bool) -> Claims:
     try:
         claims = jwt.decode(
             token,
-            keys,  # type: ignore[arg-type]  # the stubs forget that jose takes its own keys
+            keys,  # type: ignore[arg-type]  # the stubs don't know that jose takes its own keys
             algorithms=checked_algorithms(),
             audience=audience,
             issuer=conf.BAZIS_WS_JWT_ISSUER,
@@ -146,7 +147,7 @@ def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
         # RFC 7519, section 4.1.2: `sub` is a string
         conf.BAZIS_WS_JWT_CLAIM: str(value) if conf.BAZIS_WS_JWT_CLAIM == "sub" else value,
         "exp": math.ceil(now + seconds),
-        "iat": now,  # to the microsecond, so that `revoke_before` splits one second rightly
+        "iat": now,  # to the microsecond, so that `revoke_before` is exact within a second
         "jti": uuid.uuid4().hex,
         "token_type": "access",
         "aud": _own_audience(),

@@ -1,4 +1,4 @@
-"""Who sits on one connection: one session after another, and the wait for a token in between."""
+"""The sessions of one connection, one after another, and the wait for a token in between."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Gate:
     """Opens, renews, changes and ends the session of one connection, one step at a time.
 
     Args:
-        scope: its ``user`` is kept true.
-        tasks: those of the connection.
-        line: to the client.
+        scope: the ASGI scope; its ``user`` follows the session.
+        tasks: the connection's tasks.
+        line: sends frames to the client.
         started: awaited, in a task of its own, when a session has begun; cancelled when it ends.
         ended: awaited when a session that had begun has ended.
 
@@ -67,7 +67,7 @@ class Gate:
 
     @property
     def is_live(self) -> bool:
-        """Whether there is a session to which messages arrive."""
+        """Whether there is a session that receives messages."""
         return self.session is not None and self.session.is_live
 
     @property
@@ -76,7 +76,7 @@ class Gate:
         return {"user": each.pk, "session": each.id} if (each := self.session) else {}
 
     def await_token(self) -> None:
-        """Close the socket unless a valid token comes in time."""
+        """Start the timer that closes the socket unless a valid token comes in time."""
         self._patience.start()
 
     def token_in_hand(self) -> AbstractContextManager[None]:
@@ -132,7 +132,7 @@ class Gate:
                     await self.inbox.leave_groups()
 
     def deliver(self, event: Event) -> None:
-        """Give an event of this package to the session, if it is for it."""
+        """Hand an event of this package to the session that it is for."""
         if (session := self.session) is None or session.has_ended:
             return
         if event["type"] == "ws.presence":
@@ -147,13 +147,13 @@ class Gate:
                 await self.session.watches.watch(self.session.user, pks)
 
     async def unwatch(self, pks: Sequence[Any]) -> None:
-        """Follow them no longer."""
+        """Stop following users' online status."""
         async with self.lock:
             if self.session is not None:
                 await self.session.watches.unwatch(pks)
 
     def refresh(self, *, is_settled: bool) -> None:
-        """Look again at who is online, for changes may have been missed."""
+        """Read the online status of watched users again: changes may have been missed."""
         if self.session is not None:
             self._tasks.spawn(self._refresh(is_settled))
 
@@ -163,7 +163,7 @@ class Gate:
                 if self.session is not None:
                     await self.session.watches.refresh(may_be_offline=is_settled)
             except PresenceUnavailable as error:
-                current_tracker().note_failure(error)  # which asks again when the store is back
+                current_tracker().note_failure(error)  # it refreshes when the store is back
 
     async def close(self) -> None:
         """Leave: the connection is gone, or about to go."""

@@ -1,4 +1,4 @@
-"""What goes wrong on one connection, as errors of the protocol."""
+"""Turning exceptions on one connection into errors of the protocol."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ logger = logging.getLogger("bazis_ws_channels")
 
 
 class Guard:
-    """Awaits coroutines; nobody else's connection notices what they raise.
+    """Awaits coroutines, and turns what they raise into errors of this one connection.
 
     Args:
         fail: tells the client an error code and a detail, and closes with the code given, if any;
             a fourth argument is the seconds after which to come back.
-        end: the same, after ending the session.
+        end: does the same after ending the session.
         names: what names the connection in the log: ``user`` and ``session``, as `extra`.
     """
 
@@ -47,7 +47,7 @@ class Guard:
         return f"user {names['user']}, session {names['session']}" if names else "no session"
 
     async def __call__(self, awaitable: Awaitable[Any]) -> None:
-        """Await; tell the client what went wrong."""
+        """Await, and send the client an error if it fails."""
         try:
             await awaitable
         except AuthenticationFailed as error:
@@ -69,6 +69,6 @@ class Guard:
         logger.exception("%s (%s)", what, self.label(), extra=self.names())
 
     async def fail_internally(self) -> None:
-        """Say that the server failed, and close."""
+        """Send `internal_error` and close."""
         detail = "Internal server error"
         await self._fail("internal_error", detail, protocol.CLOSE_SERVER_FAILURE)

@@ -17,13 +17,13 @@ _DIRECT = frozenset({"ws.push", "ws.missed", "ws.presence"})
 
 
 class Inbox:
-    """Hands events over one after another: those of this package at once, others through the
-    consumer's methods, which may wait. Nothing overtakes: while a method runs, all events queue.
+    """Delivers events in order: those of this package at once, others through the consumer's
+    methods, which may wait. While a method runs, all events queue behind it.
 
     Args:
         layer: the channel layer.
-        tasks: those of the connection.
-        deliver: takes an event of this package.
+        tasks: the connection's tasks.
+        deliver: called with an event of this package.
         dispatch: awaited with any other event.
     """
 
@@ -43,7 +43,7 @@ class Inbox:
         self._is_dispatching = False
 
     async def open(self, groups: Sequence[str], *on_missed: Callable[[], None]) -> str:
-        """Make the connection's own channel, hand over what comes, and return its name.
+        """Make the connection's own channel, start to deliver its events, and return its name.
 
         Args:
             groups: those that the channel joins for the connection's whole life.
@@ -78,8 +78,8 @@ class Inbox:
         return ()
 
     async def close(self) -> None:
-        """Leave the groups and forget the channel, where the layer can; others do that when
-        `receive` is cancelled.
+        """Leave the groups and forget the channel. A layer without `discard_channel` forgets it
+        when `receive` is cancelled.
         """
         for group in self._groups:
             await self.layer.group_discard(group, self.channel)
@@ -88,7 +88,7 @@ class Inbox:
             discard(self.channel)
 
     async def _run(self) -> None:
-        """Hand over what comes, for ever: a loop that only waits."""
+        """Deliver events for ever."""
         receive, channel = self.layer.receive, self.channel
         while True:
             event = await receive(channel)
@@ -98,13 +98,13 @@ class Inbox:
                 self._is_dispatching = False
 
     def take(self, event: Event) -> bool:
-        """Deliver an event that needs no waiting; False for others, and while one is waited for."""
+        """Deliver an event at once. Return False for events that must wait their turn."""
         if self._is_dispatching or event.get("type") not in _DIRECT:
             return False
         try:
             self._deliver(event)
         except Exception:
-            # Any project code may have sent it, and what is raised here would hit the layer.
+            # Any project code may have sent the event; an exception must not reach the layer.
             self._tasks.guard.log_exception("A delivery failed")
             self._tasks.spawn(self._tasks.guard.fail_internally())
         return True

@@ -1,4 +1,4 @@
-"""How much one client may send."""
+"""Limits of what one client may send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USER_COST = 0.05
 
 
 class Refusal(NamedTuple):
-    """What a client is told of a frame that is not served, and the code to close with, if any."""
+    """Error to send for a frame that is not served, and the code to close with, if any."""
 
     code: str
     detail: str
@@ -67,7 +67,7 @@ class Limits:
         return Refusal("message_too_big", detail, protocol.CLOSE_TOO_BIG)
 
     def bad_message(self, detail: str) -> Refusal:
-        """Count a bad message; return what the client is told."""
+        """Count a bad message; return the error to send."""
         self._bad_messages += 1
         is_last = self._bad_messages >= conf.BAZIS_WS_MAX_BAD_MESSAGES
         return Refusal("bad_message", detail, protocol.CLOSE_BAD_CLIENT if is_last else None)

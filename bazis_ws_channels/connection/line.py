@@ -1,4 +1,4 @@
-"""What goes out on one connection, and how it is closed."""
+"""Outgoing frames of one connection, and its closing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ logger = logging.getLogger("bazis_ws_channels")
 
 
 class Line:
-    """Frames to one client, in order and without waiting, up to the close frame.
+    """Sends frames to one client, in order and without waiting, up to the close frame.
 
     Args:
         send: the server's ASGI `send`.
-        tasks: those of the connection.
+        tasks: the connection's tasks.
 
     Attributes:
         is_closing: whether nothing more goes out.
@@ -49,7 +49,7 @@ class Line:
         self._is_finished = False
 
     def open(self) -> None:
-        """Begin to send: the socket is accepted."""
+        """Start sending: the socket is accepted."""
         self._writer = make_writer(self._send, self._overflowed)
 
     @property
@@ -58,7 +58,7 @@ class Line:
         return self._writer is not None and self._writer.is_full
 
     def push(self, frame: str | bytes) -> None:
-        """Send a frame after those before it; silence before `open` and once closed."""
+        """Send a frame in order. Does nothing before `open` and once closing."""
         if self._writer is not None and not self.is_closing:
             self._writer.write(frame)
 
@@ -99,7 +99,7 @@ class Line:
         await self.close(protocol.CLOSE_GOING_DOWN)
 
     def abandon(self) -> None:
-        """Drop what waits: the client is gone."""
+        """Drop pending frames: the client is gone."""
         self.is_closing = True
         if self._timer is not None:
             self._timer.cancel()

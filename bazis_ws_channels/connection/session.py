@@ -1,4 +1,4 @@
-"""An authenticated stretch of a connection: its groups, its presence, its end."""
+"""An authenticated stretch of a connection: its groups, presence, expiry and end."""
 
 from __future__ import annotations
 
@@ -36,12 +36,11 @@ End = Callable[["Session", Identity, str, str, int | None], None]
 class Session:
     """One user's session on one connection.
 
-    From `open` on it takes what is pushed to its groups; what comes before the session is live
-    waits, so that nothing that `ws_publish` counted is lost, and nothing is seen by someone who
-    is refused in the end.
+    `open` joins the groups first. Frames that arrive before the session is live are held, so that
+    no message counted by `ws_publish` is lost, and a client that is refused sees none of them.
 
     Args:
-        watcher: what looks again at who is online when changes may have been missed.
+        watcher: refreshes watched users when changes may have been missed.
         layer: the channel layer.
         channel: the connection's own channel.
         write: sends a text frame to the client.
@@ -95,8 +94,8 @@ class Session:
             SessionRefused: the token is revoked, or the user has too many connections.
             ChannelLayerUnavailable, PresenceUnavailable: Redis is out of reach.
         """
-        # Join the groups before looking at revocations: who is revoked in between is told so
-        # through the group.
+        # Join the groups before checking revocations: a revocation in between arrives through
+        # the group.
         await self._layer.group_add(self.group, self._channel)
         await self._layer.group_add(self.common_group, self._channel)
         # Read the streams after joining and before anybody counts this session: then what comes
@@ -117,7 +116,7 @@ class Session:
         current_reauthorizer().add(self)
 
     async def renew(self, identity: Identity, since: Since | None) -> None:
-        """Go on with a newer token of the same user; groups and watches stay.
+        """Continue with a newer token of the same user. Groups and watches stay.
 
         Args:
             since: the client's position, of which nothing is missing: the session goes on.
@@ -139,7 +138,7 @@ class Session:
         self._expiry.cancel()
 
     async def close(self) -> None:
-        """Leave the groups and take the presence off. Waits for Redis, raises nothing of it."""
+        """Leave the groups and disconnect from presence. Raises no errors of Redis."""
         self.stop()
         self._replay.close()
         await self.watches.clear()
@@ -151,7 +150,7 @@ class Session:
         """Push what was sent to a group, if it is for this session."""
         place = self._replay.places.get(event["group"])
         if place is None:
-            return  # a former session's, still in the queue
+            return  # sent to a former session, still in the queue
         if not self.is_live:
             self._held.append(event)
         elif "frame" in event and place.next_offset == event["position"][0]:

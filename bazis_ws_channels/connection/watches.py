@@ -24,7 +24,7 @@ class WatchForbidden(Exception):
 
 
 class _Status(NamedTuple):
-    """What is known of a watched user, by which change, and whether the client was told."""
+    """Last known status of a watched user, its change number, and whether it was sent."""
 
     seq: int
     is_online: bool
@@ -32,16 +32,16 @@ class _Status(NamedTuple):
     is_shown: bool
 
 
-#: Before the snapshot.
+#: Status before the snapshot.
 _UNKNOWN = _Status(-1, False, None, False)
 
 
 class Watches:
     """The users that one session watches, by key.
 
-    Each change has a number that only grows. A snapshot and the live changes meet in `_seen`:
-    what is older than what the client was told last is dropped, and so is what changes nothing.
-    Nothing is lost, for the group is joined before the snapshot is taken.
+    Each change has a number that only grows. `_seen` merges the snapshot and live changes: it drops
+    what is older than the last status sent, and what changes nothing. Nothing is lost, because the
+    group is joined before the snapshot is taken.
 
     Args:
         layer: the channel layer.
@@ -106,16 +106,16 @@ class Watches:
         await self._unwatch(list(self._seen))
 
     async def refresh(self, *, may_be_offline: bool) -> None:
-        """Look again, for changes may have been missed; push those that were.
+        """Read all statuses again and push the changes that were missed.
 
         Args:
-            may_be_offline: believe it if a user seems to have gone.
+            may_be_offline: whether to push that a user went offline.
         """
         if self._seen:
             await self._take_snapshot(list(self._seen), may_be_offline=may_be_offline)
 
     def changed(self, event: Event) -> None:
-        """Push a change that another process told, if it is news to the client."""
+        """Push a change from a ``ws.presence`` event, if it is new to the client."""
         key, seq, is_online = event["user"], int(event["seq"]), event["is_online"]
         known = self._seen.get(key)
         if known is None or seq <= known.seq:

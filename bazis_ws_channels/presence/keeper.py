@@ -1,4 +1,4 @@
-"""The periodic task of presence: keeps the lease, and looks after records and peers."""
+"""The periodic task of presence: renew the lease, check records, find dead peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("bazis_ws_channels")
 
 
 class Keeper:
-    """Works while there are sessions, departures, or changes to tell; then gives the lease back.
+    """Runs while there are sessions, departures or changes to tell, then releases the lease.
 
     What is done is `Upkeep`'s; when, and by whom, is decided here.
     """
@@ -49,7 +49,7 @@ class Keeper:
     # --- the lease --------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take a lease, if there is none, and go to work.
+        """Take a lease if there is none, and start the task.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
@@ -61,7 +61,7 @@ class Keeper:
                 self._task = asyncio.create_task(self._run())
 
     async def recover(self, lost: str) -> None:
-        """Write everything again, as a new process: the old one, `lost`, is dead to the others.
+        """Take a lease under a new name and write all sessions again: peers count `lost` as dead.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
@@ -76,7 +76,7 @@ class Keeper:
         await self._upkeep.restore()
 
     async def release(self) -> bool:
-        """Leave no trace of a process without sessions; False if one came meanwhile."""
+        """Release the lease of a process without sessions. Return False if one opened meanwhile."""
         async with self._registering:
             if self._upkeep.is_needed:
                 return False
@@ -84,34 +84,34 @@ class Keeper:
             try:
                 await self._lease.release()
             except PresenceUnavailable as error:
-                self.note_failure(error)  # the lease ends by itself; a peer buries the rest
+                self.note_failure(error)  # the lease runs out by itself, and a peer buries the rest
             return True
 
     # --- what others ask of it --------------------------------------------------------------
 
     def do_now(self, *jobs: Job) -> None:
-        """Do these jobs as soon as possible."""
+        """Make these jobs due now."""
         self._agenda.put_now(*jobs)
 
     def note_failure(self, error: PresenceUnavailable) -> None:
-        """Log that the store failed, once; everything is looked at when it is back."""
+        """Log a failure of the store, once. Everything is checked when it is back."""
         self._upkeep.note_failure(error)
 
     async def write_departures(self) -> None:
-        """Write who has left; what can't be written now is, later."""
+        """Write departures. Those that can't be written now are written later."""
         await self._upkeep.write_departures()
 
     def leave_graces(self) -> None:
-        """Leave the end of graces to a peer, or to the next process."""
+        """Leave graces that still run to a peer or to the next process."""
         self._roster.grace_runs = False
 
     def cancel(self) -> None:
-        """Stop working."""
+        """Cancel the task."""
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """Stop working, and wait for the end of it."""
+        """Cancel the task and wait until it has ended."""
         self.cancel()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
@@ -133,7 +133,7 @@ class Keeper:
 
     async def _wait(self) -> None:
         if self.has_failed:
-            # The lease goes on running out; whatever is due waits as long.
+            # The lease keeps running out, so try often; other jobs wait meanwhile.
             await self._agenda.pause(period_seconds() / 5)
         else:
             await self._agenda.wait(conf.BAZIS_WS_RENEW_SECONDS)

@@ -1,4 +1,4 @@
-"""Who is online: what the rest of a project asks of presence."""
+"""The public questions of presence: who is online, and when users were last seen."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Status:
 
     Attributes:
         is_online: at least one live connection, on any process or machine.
-        last_seen: while online the moment of asking, else the end of the last connection;
+        last_seen: while online, the time of asking; otherwise the end of the last connection.
             None if never, or longer ago than ``BAZIS_WS_LAST_SEEN_SECONDS``.
     """
 
@@ -72,14 +72,14 @@ class Status:
 
 
 class _Reader:
-    """Asks the store, and answers by ``BAZIS_WS_PRESENCE_ON_ERROR`` where it can't."""
+    """Asks the store. If that fails, answers as ``BAZIS_WS_PRESENCE_ON_ERROR`` says."""
 
     def __init__(self) -> None:
         self._breaker = Breaker()
         self._store: Store | None = None
 
     def read(self, question: Question[R]) -> R | None:
-        """Ask; None where the store can't answer and the settings say "offline"."""
+        """Ask. Return None if the store can't answer and the setting is "offline"."""
         if self._is_refused():
             return None
         try:
@@ -106,7 +106,7 @@ class _Reader:
         """Note that the store did not answer; log it once.
 
         Raises:
-            PresenceUnavailable: the settings say "raise".
+            PresenceUnavailable: the setting is "raise".
         """
         if not self._breaker.has_failed:
             rule = conf.BAZIS_WS_PRESENCE_ON_ERROR
@@ -124,7 +124,7 @@ class _Reader:
     @property
     def has_just_failed(self) -> bool:
         """Whether not to ask now."""
-        if self._store is not get_store():  # another one since the settings have changed
+        if self._store is not get_store():  # the settings have changed
             self._store, self._breaker = get_store(), Breaker()
         return self._breaker.is_open
 
@@ -242,8 +242,8 @@ async def alast_seen(users: Iterable[Any]) -> dict[Any, datetime | None]:
 def prefetch(users: Iterable[Any]) -> None:
     """Read the status of user *instances* at once and keep it on them.
 
-    Their `is_online` and `last_seen` then answer what was true at this moment, without asking
-    again, as prefetched relations do.
+    `is_online` and `last_seen` then return the status of this moment without asking again, as
+    prefetched relations do.
     """
     users = several(users)
     known = statuses(users)
@@ -271,7 +271,7 @@ async def acount_by_key(keys: Sequence[str]) -> int:
 
 
 def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
-    """Return a Redis command that counts users' connections; None where presence isn't in Redis."""
+    """Return a Redis command that counts users' connections; None if presence isn't in Redis."""
     store = get_store()
     if not isinstance(store, RedisStore) or _reader.has_just_failed:
         return None
@@ -279,7 +279,7 @@ def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
 
 
 def count_from(keys: Sequence[str], reply: Any) -> int:
-    """Return the count in the reply to `count_command`; ask again if it holds none."""
+    """Return the count from the reply to `count_command`. Ask again if the reply is stale."""
     store = get_store()
     if reply is None or not isinstance(store, RedisStore):
         return count_quietly(keys)

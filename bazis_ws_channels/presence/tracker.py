@@ -1,8 +1,8 @@
 """Presence of one event loop: its sessions, written to the presence store.
 
-A tracker lives as long as its loop. What it costs does not depend on how many sessions there are:
-about two commands a period (``BAZIS_WS_RENEW_SECONDS``) renew the lease and look whether the
-records are still there; a session is written when it opens and when it closes.
+A tracker lives as long as its loop. Its cost does not depend on the number of sessions: about two
+commands a period (``BAZIS_WS_RENEW_SECONDS``) renew the lease and check that the records are still
+there; a session is written when it opens and when it closes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Tracker:
         on_server_stop(self.stop)
 
     async def connect(self, session_id: str, key: str, watcher: Watcher, token: Token) -> None:
-        """Write that a session of the user with this key is open; the same again renews it.
+        """Write that a session of the user with this key is open. Calling it again renews it.
 
         Raises:
             SessionRefused: ``too_many_connections``, or ``invalid_token`` for a revoked one.
@@ -86,9 +86,9 @@ class Tracker:
             raise
 
     async def disconnect(self, session_id: str) -> None:
-        """Write that a session is gone; what can't be written now is, later.
+        """Write that a session is gone. If that fails, it is written later.
 
-        Sessions that go at the same time are written together.
+        Sessions that end at the same time are written together.
         """
         if self._roster.remove(session_id):
             await self._keeper.write_departures()
@@ -122,24 +122,24 @@ class Tracker:
         await self._keeper.release()
 
     async def close(self) -> None:
-        """End the periodic task: the event loop ends."""
+        """End the periodic task, because the event loop ends."""
         await self._keeper.close()
 
     def messages_missed(self) -> None:
-        """Look again at everything: the channel layer was away, and perhaps Redis, with or
-        without its memory.
+        """Check everything again: the channel layer lost its subscriptions, and Redis may have lost
+        its memory.
         """
         self.lease.note_break()
         self._keeper.do_now(Job.RENEW, Job.REFRESH)
 
     def note_failure(self, error: PresenceUnavailable) -> None:
-        """Log that the store failed, once; everything is looked at when it is back."""
+        """Log a failure of the store, once. Everything is checked when it is back."""
         self._keeper.note_failure(error)
 
     async def _connect(self, session_id: str, key: str, token: Token) -> Connected:
         for _ in range(2):
             await self._keeper.start()
-            name = self.lease.name  # another session may find the loss first, and recover
+            name = self.lease.name  # another session may find out first that the lease was lost
             limit = conf.BAZIS_WS_MAX_CONNECTIONS
             reply = await get_store().aask(Connect(name, session_id, key, limit, token))
             if reply.verdict != "lost":

@@ -33,9 +33,8 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
         limit_seconds: for all of it; a single host may have a shorter limit of its own.
 
     Returns:
-        The replies by host, of which an error *reply* is one; or the RedisError or OSError of a
-        host that is out of reach. Nobody knows then what was done of the commands that are not
-        repeatable.
+        By host: the replies, among them error *replies*; or the RedisError or OSError of a host
+        that is out of reach. Commands that aren't repeatable may then have been done or not.
     """
     deadline = time.monotonic() + limit_seconds
     replies = _round_trip(commands, deadline)
@@ -60,8 +59,8 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
 def _again(
     commands: Sequence[Command], answer: list[Any] | Exception, *, may_be_lost: bool
 ) -> dict[int, Command]:
-    """Return what to send again to a host, by place: what it refused without doing it; all of it
-    if the connection broke and doing it twice is the same as doing it once.
+    """Return the commands to send again to a host, by position: those it refused without doing
+    them, or all if the connection broke and all are repeatable.
     """
     if not isinstance(answer, Exception):
         return to_repeat(commands, answer)
@@ -132,7 +131,7 @@ class _Link:
         self._connection.send_packed_command([packed], check_health=False)
 
     def read_all(self, count: int) -> list[Any] | Exception:
-        """Read so many replies; an error reply is one of them."""
+        """Read `count` replies. Error replies are returned, not raised."""
         try:
             replies = [self._read_reply() for _ in range(count)]
         except (RedisError, OSError) as error:

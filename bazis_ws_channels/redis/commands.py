@@ -1,4 +1,4 @@
-"""Commands as values, and what to do with error replies. No I/O."""
+"""Commands as values, and which of them to send again. No I/O."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Command:
 
     Attributes:
         parts: its name and arguments.
-        is_repeatable: whether it may be sent again when its reply was lost, because doing it
-            twice is the same as doing it once.
+        is_repeatable: whether it may be sent again if its reply was lost, because doing it twice
+            has the same effect as doing it once.
         script: the script that an ``EVALSHA`` runs.
     """
 
@@ -67,7 +67,7 @@ def repeated(command: Command, reply: Any) -> Command | None:
 
 
 def was_demoted(reply: Any) -> bool:
-    """Tell whether the server answered that it is a replica now: the primary is elsewhere."""
+    """Tell whether the reply says that the server is now a replica."""
     return isinstance(reply, ReadOnlyError)
 
 

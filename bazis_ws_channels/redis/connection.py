@@ -1,8 +1,8 @@
-"""One Redis connection for each event loop and host, shared by all who talk to that host.
+"""One Redis connection for each event loop and host, shared by all callers.
 
-Calls that are made at the same time share a round trip: one task writes whatever has come
-together and reads the replies. redis-py's client would take a connection from a pool, try again,
-measure and time each read and each write, at twice the cost of the command itself.
+Calls made at the same time share a round trip: one task writes all pending calls and reads the
+replies. redis-py's client would take a connection from a pool, retry, measure and time each read
+and write, at twice the cost of the command itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .hosts import Host
 
 __all__ = ["IDLE_SECONDS", "Connection", "connection_to"]
 
-#: Commands written together, so that the time limit is one of a round, however many wait.
+#: Commands in one round trip, so that the time limit covers a round, however many calls wait.
 _ROUND = 500
 #: A connection that was not looked at for so long is, before it is used: balancers forget idle
 #: ones, and a primary may be a replica now, where PUBLISH succeeds and reaches hardly anybody.
@@ -30,7 +30,7 @@ IDLE_SECONDS = 5.0
 
 
 class _Call(NamedTuple):
-    """Commands of one caller, who waits for the replies."""
+    """Commands of one caller, and the future of their replies."""
 
     commands: Sequence[Command]
     replies: asyncio.Future[list[Any]]
@@ -42,7 +42,7 @@ class _Call(NamedTuple):
 
 
 class Connection:
-    """A connection of one event loop, made at the first call and again when it was lost.
+    """A connection of one event loop. Opened at the first call, and again after a loss.
 
     Args:
         host: the server.
@@ -51,7 +51,7 @@ class Connection:
 
     def __init__(self, host: Host, clock: Callable[[], float] | None = None) -> None:
         self.host = host
-        #: Called when the server turns out to be a replica, which was the primary before.
+        #: Called when the server, once the primary, turns out to be a replica.
         self.demotion_listeners: set[Callable[[], None]] = set()
         #: Called when the server did not answer in time, or took no connection.
         self.failure_listeners: set[Callable[[], None]] = set()
@@ -80,12 +80,12 @@ class Connection:
         return reply
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies to commands that are written together; an error *reply* is one of
-        them.
+        """Return the replies to commands that are written together. Error *replies* are returned,
+        not raised.
 
         Raises:
-            redis.RedisError, OSError: Redis is out of reach. Nobody knows what was done of the
-                commands that are not repeatable.
+            redis.RedisError, OSError: Redis is out of reach. Commands that aren't repeatable may
+                have been done or not.
         """
         call = _Call(commands, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
@@ -178,7 +178,7 @@ class Connection:
                 call.replies.set_result(own)
 
     async def _round_trip(self, commands: Sequence[Command]) -> list[Any]:
-        """Write commands and read their replies, those that are errors too."""
+        """Write commands and read their replies, error replies included."""
         if not commands:
             return []
         link = await self._ready()
@@ -238,7 +238,7 @@ class Connection:
             await link.disconnect(nowait=True)
 
     async def _demoted(self) -> None:
-        """Connect anew: the name, or Sentinel, may point at another server now."""
+        """Reconnect: the name, or Sentinel, may now point to another server."""
         await self._hang_up()
         _call(self.demotion_listeners)
 
@@ -261,7 +261,7 @@ _connections: LoopLocal[dict[Host, Connection]] = LoopLocal(dict, _close_all)
 
 
 async def _read_reply(link: Any) -> Any:
-    """Return one reply; an error *reply* is returned too, for the others behind it."""
+    """Return one reply. An error *reply* is returned too, so that later replies can be read."""
     try:
         return await link.read_response()
     except RedisError as error:
@@ -281,7 +281,7 @@ async def _role(link: Any, limit_seconds: float) -> Any:
 
 
 async def _has_unread(link: Any) -> bool:
-    """Tell whether an idle connection has something to read: the end of it, as a rule."""
+    """Tell whether an idle connection has something to read, which is usually its end."""
     try:
         unread: bool = await link.can_read()
     except (RedisError, OSError):

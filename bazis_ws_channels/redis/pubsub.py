@@ -1,4 +1,4 @@
-"""Subscriptions on one watched connection: confirmed, and made again after every loss."""
+"""Subscriptions on one watched connection: confirmed, and renewed after every loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Subscriber"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Deliveries after which the event loop gets a turn, however much Redis has sent.
+#: Deliveries after which other tasks get a turn, however much Redis has sent.
 _DELIVERIES_A_TURN = 500
 
 
@@ -30,10 +30,10 @@ class Subscriber:
     """The subscriptions of one event loop at one host.
 
     Args:
-        connection: makes the links, and tells when the host turned out to be a replica.
-        deliver: awaited with the channel's name and the payload; returns to how many it went.
-        on_lost: called when subscriptions are lost.
-        on_back: called when all of them are confirmed again.
+        connection: makes the links, and reports when the host turns out to be a replica.
+        deliver: awaited with the channel's name and the payload; returns the number of recipients.
+        on_lost: called when the subscriptions are lost.
+        on_back: called when all subscriptions are confirmed again.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Subscriber:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether everything that is wanted is subscribed."""
+        """Whether all wanted channels are subscribed."""
         return self._subscriptions.are_confirmed
 
     # --- what the layer asks ----------------------------------------------------------------
@@ -105,7 +105,7 @@ class Subscriber:
             self._start()
 
     def unsubscribe(self, channel: str) -> None:
-        """Unsubscribe soon; waits for nothing."""
+        """Unsubscribe soon. Does not wait."""
         if self._subscriptions.unwant(channel):
             self._command("UNSUBSCRIBE", channel)
 
@@ -116,7 +116,7 @@ class Subscriber:
             self._listener = asyncio.create_task(self._listen_forever())
 
     def reconnect(self, instead_of: Link | None = None) -> None:
-        """Subscribe anew over a new connection: the host's name may mean another server now."""
+        """Subscribe again over a new connection: the host's name may now mean another server."""
         link = self._link
         if self._listener is not None and link is not None and instead_of in (None, link):
             self._listener.cancel()
@@ -159,12 +159,12 @@ class Subscriber:
                     logger.error("No subscriptions at Redis: %s", what, exc_info=not expected)
             self._failures += 1
             self._disconnected()
-            # Up to a second, so that Redis comes back to a fleet of processes bit by bit.
+            # Up to a second, with jitter, so that not all processes reconnect at once.
             longest = min(1.0, 0.05 * 2 ** min(self._failures, 10))
             await asyncio.sleep(longest * random.uniform(0.5, 1))
 
     async def _listen(self) -> None:
-        """Connect, subscribe to all that is wanted, and hand out what comes, until an error."""
+        """Connect, subscribe to all wanted channels, and deliver messages, until an error."""
         link = Link(self._connection.make_link(), self._subscriptions.asked)
         try:
             async with asyncio.timeout(max(TIMEOUT_SECONDS, self._connection.host.connect_seconds)):
@@ -199,7 +199,7 @@ class Subscriber:
                 await asyncio.sleep(0)
 
     async def _handle(self, reply: list[Any]) -> int:
-        """Act on what Redis said; return to how many it went."""
+        """Handle a reply. Return the number of recipients."""
         self._failures = 0
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
@@ -217,7 +217,7 @@ class Subscriber:
             self._on_back()
 
     def _disconnected(self) -> None:
-        """Note that nothing is subscribed any more."""
+        """Note that all subscriptions are lost."""
         if self._link is not None:
             self._link.close()
             self._link = None

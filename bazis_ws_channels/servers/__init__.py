@@ -1,4 +1,4 @@
-"""What only one ASGI server makes us do, behind names that hold for all of them."""
+"""Code that a particular ASGI server needs, behind an interface for all servers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def has_arrived(send: Any) -> bool:
 
 
 def on_server_stop(callback: Callable[[], Awaitable[None]]) -> None:
-    """Await `callback` before the server on the running event loop ends, where it is daphne.
+    """Await `callback` before the server on the running event loop ends, if it is daphne.
 
     Other servers let their applications end by themselves.
     """

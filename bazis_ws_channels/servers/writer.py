@@ -1,7 +1,7 @@
-"""Frames for one client: in order, without waiting, and with bounded memory.
+"""Write frames for one client: in order, without waiting, in bounded memory.
 
-ASGI's `send` promises to wait while a client doesn't read; a task awaits it here. daphne's never
-waits, so under daphne frames go another way (`servers.daphne`).
+ASGI's `send` should wait while a client doesn't read; a task awaits it here. daphne's never waits,
+so under daphne frames are written by `servers.daphne`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..types import Send
 
 __all__ = ["Writer", "server_send"]
 
-#: Seconds that a client has to take what is pending, and then the close frame.
+#: Seconds that a client has to take pending frames, and then the close frame.
 _CLOSE_SECONDS = 1.0
 
 
 class Writer:
-    """Frames for one client.
+    """Writes frames for one client.
 
     Args:
         send: the server's ASGI `send`.
-        on_overflow: called once when over ``BAZIS_WS_SEND_BUFFER_BYTES`` wait for a client that
-            doesn't read.
+        on_overflow: called once, when over ``BAZIS_WS_SEND_BUFFER_BYTES`` are pending because the
+            client doesn't read.
     """
 
     def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
@@ -52,7 +52,7 @@ class Writer:
         return self._closed
 
     def write(self, frame: str | bytes) -> None:
-        """Send a text or binary frame after those before it; silence once closed."""
+        """Send a text or binary frame, in order. Does nothing once closed."""
         if self._closed:
             return
         self._enqueue(frame)
@@ -62,7 +62,7 @@ class Writer:
             self._wake_up()
 
     async def close(self, code: int) -> None:
-        """Send what is pending, if the client takes it, then the close frame. Call it once."""
+        """Send pending frames, if the client takes them, then the close frame. Call it once."""
         self._closed = True
         if self._task is not None:
             self._wake_up()
@@ -75,14 +75,14 @@ class Writer:
             self._abort()
 
     def abandon(self) -> None:
-        """Drop everything: the connection is gone."""
+        """Drop pending frames: the connection is gone."""
         self._closed = True
         self._pending.clear()
         if self._task is not None:
             self._task.cancel()
 
     def _enqueue(self, frame: str | bytes) -> None:
-        # One frame may be over the limit alone, or a client could never get it.
+        # A single frame may be over the limit, or it could never be sent.
         if self._bytes > conf.BAZIS_WS_SEND_BUFFER_BYTES:
             self._overflow()
         else:
@@ -99,7 +99,7 @@ class Writer:
             self._wakeup.set_result(None)
 
     def _abort(self) -> None:
-        """Cut a connection whose client doesn't read, for which ASGI has no message."""
+        """Cut the connection of a client that doesn't read. ASGI has no message for that."""
         if "uvicorn" in sys.modules:
             from .uvicorn import abort
 
@@ -114,7 +114,7 @@ class Writer:
                 try:
                     await self._send({"type": "websocket.send", kind: frame})
                 except Exception:
-                    # The server says in its own words that the client is gone; `receive` will.
+                    # The client is gone. Servers raise various errors; `receive` reports it.
                     return self.abandon()
                 self._bytes -= len(frame)
             if self._closed:
@@ -124,8 +124,8 @@ class Writer:
 
 
 def server_send(send: Any) -> Any:
-    """Return the `send` that channels' session middleware wraps: it does nothing to a WebSocket's
-    frames.
+    """Return the `send` below channels' session middleware, which leaves WebSocket frames as they
+    are.
     """
     while isinstance(wrapper := getattr(send, "__self__", None), InstanceSessionWrapper):
         send = wrapper.real_send

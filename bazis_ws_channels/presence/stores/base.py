@@ -1,4 +1,4 @@
-"""What is asked of a presence store: questions as values, and the store's interface.
+"""Questions to a presence store, as values, and the store's interface.
 
 Times are whole microseconds since the epoch by the store's own clock; users are named by their
 keys (`users.key_of`). A *process* is the lease's name of one serving event loop.
@@ -62,16 +62,16 @@ class Question(Generic[R_co]):
 
 
 class Store(Protocol):
-    """What answers questions."""
+    """Answers questions."""
 
-    #: Whether other processes see it.
+    #: Whether other processes see what is written.
     shared: bool
 
     def ask(self, question: Question[R]) -> R:
         """Answer a question, blocking.
 
         Raises:
-            PresenceUnavailable: Redis is out of reach, too slow, or answers nonsense.
+            PresenceUnavailable: Redis is out of reach, too slow, or gave an unexpected reply.
         """
 
     async def aask(self, question: Question[R]) -> R:
@@ -82,12 +82,12 @@ class Store(Protocol):
 
 
 class Edge(NamedTuple):
-    """A change of a user's online status that is yet to be told.
+    """A change of a user's online status that hasn't been told yet.
 
     Attributes:
-        seq: grows with every change, whatever the clock does.
-        at: when it was made.
-        last_seen: when the user was last there.
+        seq: number of the change; it only grows, whatever the clock does.
+        at: when the status changed.
+        last_seen: when the user was last online.
     """
 
     key: str
@@ -165,7 +165,7 @@ class RevocationsReply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Register(Question[bool]):
-    """Take a lease under a new name; the reply tells whether there are peers, who hear of it."""
+    """Take a lease under a new name. The reply: whether there are peers, which are notified."""
 
     process: str
     lease_ms: int
@@ -173,7 +173,7 @@ class Register(Question[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Renew(Question[bool | None]):
-    """Go on with a lease: whether there are peers; None if the lease was lost."""
+    """Renew a lease. The reply: whether there are peers; None if the lease was lost."""
 
     process: str
     lease_ms: int
@@ -181,14 +181,14 @@ class Renew(Question[bool | None]):
 
 @dataclass(frozen=True, slots=True)
 class Release(Question[None]):
-    """Give the lease back; the process must have no connections."""
+    """Release a lease. The process must have no connections."""
 
     process: str
 
 
 @dataclass(frozen=True, slots=True)
 class Intact(Question[bool]):
-    """Tell whether the records of a process, and of these users, are still there."""
+    """Check that the records of a process, and of these users, are still there."""
 
     process: str
     keys: Sequence[str]
@@ -218,10 +218,10 @@ class Records(Question[RecordsReply]):
 
 @dataclass(frozen=True, slots=True)
 class Bury(Question[list[Edge]]):
-    """Take records of a dead process off, and the process itself when none is left.
+    """Remove records of a dead process, and the process itself when none is left.
 
-    It counts as buried from the first of them on: whoever is restored meanwhile was told
-    offline. The reply: the changes to tell.
+    It counts as buried from the first record on: users restored meanwhile were told offline. The
+    reply: the changes to tell.
     """
 
     process: str
@@ -234,12 +234,12 @@ class Bury(Question[list[Edge]]):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What may make a session void.
+    """What revocations are checked against.
 
     Attributes:
         issued_us: the token's time of issue, None if it has none.
         jti: the token's id, None if it has none.
-        age_us: how long ago a Django session was looked at; None for a token.
+        age_us: how long ago a Django session was checked; None for a token.
     """
 
     issued_us: int | None = None
@@ -249,7 +249,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Connect(Question[Connected]):
-    """Write that a connection is open, unless its token is void or the user has `limit`."""
+    """Write that a connection is open, unless its token is void or the user already has `limit`."""
 
     process: str
     connection: str
@@ -260,13 +260,13 @@ class Connect(Question[Connected]):
 
 @dataclass(frozen=True, slots=True)
 class Disconnect(Question[bool]):
-    """Write that connections are gone; the reply tells whether anybody's last one went.
+    """Write that connections are gone. The reply: whether any user's last one went.
 
     Attributes:
         grace_us: how long after that the user counts as told online.
         keep_us: how long last-seen times are kept.
-        lost: the process that held them, where the store may have forgotten it: their end must
-            still be announced, unless a peer has buried that process, and so told.
+        lost: the process that held them, if the store may have lost it. Their end must still be
+            announced, unless a peer has buried that process and so announced it.
     """
 
     process: str
@@ -280,7 +280,7 @@ class Disconnect(Question[bool]):
 class Restore(Question[list[Edge]]):
     """Write connections again that were written under a lease that was lost.
 
-    Users whom nobody told offline (the store lost its memory) come back without a word.
+    Users who weren't told offline (because the store lost its memory) come back silently.
     """
 
     process: str
@@ -290,7 +290,7 @@ class Restore(Question[list[Edge]]):
 
 @dataclass(frozen=True, slots=True)
 class Told(Question[list[Edge]]):
-    """Note that changes were told; the reply: those of the same users that came meanwhile."""
+    """Note that changes were told. The reply: later changes of the same users."""
 
     process: str
     edges: Sequence[tuple[str, int]]
@@ -324,15 +324,15 @@ class ToldStates(Question[tuple[int, int, list[ToldState]]]):
 
 @dataclass(frozen=True, slots=True)
 class OnlineKeys(Question[tuple[bool, list[str]]]):
-    """List users with a connection; whether all their processes are alive, so that it is right
-    as it is.
+    """List users with a connection. The reply begins with whether all processes are alive; if not,
+    some of these users may be offline.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class OnlineCount(Question[int | None]):
-    """Count users with a connection; None if some process is dead, so that counting must look
-    closer.
+    """Count users with a connection. The reply is None if a process is dead: then ask `OnlineKeys`
+    and `Counts`.
     """
 
 
@@ -394,6 +394,6 @@ class RevokeToken(Question[None]):
 
 @dataclass(frozen=True, slots=True)
 class Revoked(Question[list[bool]]):
-    """Tell of each user's token whether it is void."""
+    """Check for each user and token whether it is void."""
 
     tokens: Sequence[tuple[str, Token]]

@@ -1,4 +1,4 @@
-"""Questions as Redis commands, and replies as their answers. No I/O.
+"""Encode questions as Redis commands, and decode the replies. No I/O.
 
 Keys, behind ``BAZIS_WS_KEY_PREFIX``:
 
@@ -12,7 +12,7 @@ Keys, behind ``BAZIS_WS_KEY_PREFIX``:
 ``user_ws.online``                    set of user keys with a connection
 ``user_ws.leaving``                   sorted set of user keys without one -> when to tell (us)
 ``user_ws.last_seen``                 sorted set of user keys -> time (us)
-``user_ws.edges``                     hash: user key -> change that is yet to be told
+``user_ws.edges``                     hash: user key -> change that hasn't been told
 ``user_ws.seq``                       number of the last change
 ``user_ws.<key>.revoked``             hash: ``before`` (us), and for Django sessions ``at`` (us)
 ``user_ws.jti.<jti>.token``           a revoked token, until it would have expired
@@ -44,7 +44,7 @@ __all__ = ["Form", "Stale", "decode", "encode"]
 
 
 class Stale(NamedTuple):
-    """A reply that the asker doesn't know all processes; these are all of them."""
+    """Reply that the asker doesn't know all processes, with the list of all."""
 
     processes: list[str]
 
@@ -85,7 +85,7 @@ def decode(question: base.Question[Any], reply: Any) -> Any:
     """Return the answer in a reply, or `Stale`.
 
     Raises:
-        ValueError: the reply is none to this question.
+        ValueError: the reply doesn't fit the question.
     """
     form = _FORMS[type(question)]
     try:
@@ -280,7 +280,7 @@ _FORMS: dict[type[Any], Form] = {
         (),
         lambda q: [],
         lambda q: [
-            "TOUCH",  # counts what is there, and keeps it from an LRU eviction
+            "TOUCH",  # counts existing keys, and protects them from LRU eviction
             _name("processes"),
             _name("online"),
             _records(q.process),

@@ -1,4 +1,4 @@
--- Whether a token is void. Put before the scripts that ask.
+-- Check whether a token is void. Prepended to the scripts that need to know.
 -- is_void(revoked key, token key, issued us or '', jti or '', age us or '', now us)
 local function is_void(revoked, token, issued, jti, age, now)
   local known = redis.call('HMGET', revoked, 'before', 'at')
