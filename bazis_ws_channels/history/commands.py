@@ -20,7 +20,7 @@ everything in a stream that has been quiet since recovers, however long that is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache, cached_property
+from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -71,18 +71,13 @@ class Recorder:
 
     def __init__(self, verb: str = "PUBLISH") -> None:
         self._verb = verb
+        self._settings: tuple[str, str, Limits | None] | None = None
 
-    @cached_property
-    def _mark(self) -> str:
-        return new_mark()
-
-    @cached_property
-    def _prefix(self) -> str:
-        return conf.BAZIS_WS_KEY_PREFIX
-
-    @cached_property
-    def _kept(self) -> Limits | None:
-        return limits()
+    def _read_settings(self) -> tuple[str, str, Limits | None]:
+        # No `cached_property`: before Python 3.12 it has a lock, which a fork may leave held.
+        if self._settings is None:
+            self._settings = new_mark(), conf.BAZIS_WS_KEY_PREFIX, limits()
+        return self._settings
 
     def command(self, channel: str, payload: bytes, *, record: bool, once: str | None) -> Command:
         """Return the command that publishes a message.
@@ -92,14 +87,17 @@ class Recorder:
                 position of it.
             once: digest of an idempotency key.
         """
-        kept = self._kept if record else None
+        if not record and once is None:
+            return Command((self._verb, channel, payload))
+        mark, prefix, limit = self._read_settings()
+        kept = limit if record else None
         if kept is None and once is None:
             return Command((self._verb, channel, payload))
-        keys = list(_keys(self._prefix, channel))
+        keys = list(_keys(prefix, channel))
         if once is not None:
-            keys.append(f"{self._prefix}user_ws.{{{channel}}}.once.{once}")
+            keys.append(f"{prefix}user_ws.{{{channel}}}.once.{once}")
         numbers = (*(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS)
-        args = (self._verb, channel, payload, self._mark, *numbers)
+        args = (self._verb, channel, payload, mark, *numbers)
         return _script("publish").command(keys, args)
 
 

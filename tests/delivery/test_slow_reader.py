@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from bazis_ws_channels import presence
 from tests.delivery.burst_clients import connect
 from tests.delivery.conftest import DeliveryDaphne, DeliveryUvicorn
-from tests.kit import Client, Daphne, Uvicorn, until
+from tests.kit import PATIENCE_SECONDS, Client, Daphne, Uvicorn, until
 
 MEGABYTE = 1_000_000
 #: In the project's application channels' session middleware wraps `send`; in ours nothing does.
@@ -17,8 +17,8 @@ SERVERS = [Daphne, DeliveryDaphne, Uvicorn, DeliveryUvicorn]
 
 
 def is_cut(client):
-    """Tell whether the server has ended the connection, by reading all that is left."""
-    client.settimeout(1)
+    """Tell whether the server ends the connection, by reading all that is left."""
+    client.settimeout(PATIENCE_SECONDS)  # it waits a moment for the client to take a close frame
     try:
         while client.recv(1 << 20):
             pass
