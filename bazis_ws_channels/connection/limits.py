@@ -78,4 +78,7 @@ def cost_of(content: dict[str, Any]) -> float:
     if "token" in content and "type" not in content:
         return _TOKEN_COST
     users = content.get("users")
-    return _USER_COST * len(users) if isinstance(users, list) else 0.0
+    if not isinstance(users, list):
+        return 0.0
+    # A longer list is refused unread.
+    return _USER_COST * min(len(users), conf.BAZIS_WS_MAX_WATCHED)
