@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ..counters import counts
 from ..loops import LoopLocal
 from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
+from .errors import dead_transport_as_lost
 from .hosts import Host
 
 __all__ = ["IDLE_SECONDS", "Connection", "connection_to"]
@@ -185,8 +186,7 @@ class Connection:
         limit = self.host.timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                packed = link.pack_commands([command.parts for command in commands])
-                await link.send_packed_command(packed, check_health=False)
+                await _write(link, commands)
                 replies = [await _read_reply(link) for _ in commands]
         except GeneratorExit:
             raise
@@ -260,6 +260,12 @@ async def _close_all(connections: dict[Host, Connection]) -> None:
 _connections: LoopLocal[dict[Host, Connection]] = LoopLocal(dict, _close_all)
 
 
+async def _write(link: Any, commands: Sequence[Command]) -> None:
+    packed = link.pack_commands([command.parts for command in commands])
+    with dead_transport_as_lost():
+        await link.send_packed_command(packed, check_health=False)
+
+
 async def _read_reply(link: Any) -> Any:
     """Return one reply. An error *reply* is returned too, so that later replies can be read."""
     try:
@@ -274,7 +280,8 @@ async def _role(link: Any, limit_seconds: float) -> Any:
     """Return the reply to ROLE, an error reply too; None if the connection is dead."""
     try:
         async with asyncio.timeout(limit_seconds):
-            await link.send_command("ROLE", check_health=False)
+            with dead_transport_as_lost():
+                await link.send_command("ROLE", check_health=False)
             return await _read_reply(link)
     except (RedisError, OSError):
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis.exceptions import (
     AskError,
@@ -16,11 +18,26 @@ from redis.exceptions import (
     ReadOnlyError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-__all__ = ["explain"]
+__all__ = ["dead_transport_as_lost", "explain"]
 
 #: What a node of a Cluster answers to who takes it for a single server.
 _CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
+
+
+@contextmanager
+def dead_transport_as_lost() -> Iterator[None]:
+    """Turn an AttributeError into the error of a connection that is gone: so asyncio of Python
+    3.13.0 answers a write to a transport that has died.
+
+    Raises:
+        redis.ConnectionError: it is.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        raise RedisConnectionError("The connection is gone.") from error
 
 
 def explain(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError
 
+from .errors import dead_transport_as_lost
 from .subscriptions import batches
 
 __all__ = ["PONG_SECONDS", "TIMEOUT_SECONDS", "Link"]
@@ -122,7 +123,8 @@ class Link:
             # Also where redis-py takes an ETIMEDOUT for "nothing came": writing fails.
             self._is_pinged = True
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._raw.send_command("PING", check_health=False)
+                with dead_transport_as_lost():
+                    await self._raw.send_command("PING", check_health=False)
 
     async def _read(self, limit_seconds: float) -> list[Any] | None:
         """Return what Redis says next; None if it says nothing for a while."""
