@@ -63,7 +63,8 @@ class Gate:
         self._ended = ended
         self._starting: asyncio.Task[None] | None = None
         self._patience = Patience(scope, tasks, line, lambda: self.is_live)
-        line.on_close = lambda: self._tasks.spawn(self.close())
+        self._leaving: asyncio.Task[None] | None = None
+        line.on_close = self._leave_aside
 
     @property
     def is_live(self) -> bool:
@@ -181,6 +182,10 @@ class Gate:
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
         return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
+
+    def _leave_aside(self) -> None:
+        # No task of the connection, whose end would cancel `session_ended`: `close` waits for it.
+        self._leaving = asyncio.create_task(self._tasks.guard(self.close()))
 
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
