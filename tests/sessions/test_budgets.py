@@ -146,7 +146,8 @@ def test_cost():
     """A message costs what it makes the server do."""
     assert cost_of({"type": "ping"}) == 0
     assert cost_of({"token": "x"}) == 4
-    assert cost_of({"type": "watch", "users": list(range(200))}) == 40
+    assert cost_of({"type": "watch", "users": list(range(200))}) == 10
+    assert cost_of({"type": "watch", "users": list(range(2000))}) == 10  # refused unread
     assert cost_of({"type": "watch", "users": "no list"}) == 0
 
 
