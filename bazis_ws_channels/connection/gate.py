@@ -173,9 +173,11 @@ class Gate:
             await self._leave()
 
     async def _end(self, code: str, detail: str, close: int | None) -> None:
-        await self._line.fail(code, detail, close)
+        # Some servers wait for the client's answer to a close frame: the session does not.
+        telling = self._tasks.spawn(self._line.fail(code, detail, close))
         self._scope["user"] = AnonymousUser()
         await self._leave()
+        await asyncio.wait({telling})
         if close is None:
             self.await_token()
 
