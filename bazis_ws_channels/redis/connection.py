@@ -236,6 +236,7 @@ class Connection:
         link, self._link = self._link, None
         if link is not None:
             await link.disconnect(nowait=True)
+            await asyncio.sleep(0)  # until it is closed: the next one may get its file descriptor
 
     async def _demoted(self) -> None:
         """Reconnect: the name, or Sentinel, may now point to another server."""
