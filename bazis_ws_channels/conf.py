@@ -18,6 +18,19 @@ Key = str | bytes | Mapping[str, Any] | Callable[[str | None], Any]
 
 _NAMESPACE = re.compile(r"[a-zA-Z0-9_-]{1,63}")
 
+#: Where Django's `settings` keeps each value that was read, until it is assigned, deleted or
+#: overridden. What is not set it looks for at every use, at ten times the cost.
+_kept = vars(settings)
+
+
+def _setting(name: str, default: Any) -> Any:
+    """Return one of Django's settings; a default is kept where `settings` keeps other values."""
+    try:
+        return _kept[name]
+    except KeyError:
+        value = _kept[name] = getattr(settings, name, default)
+        return value
+
 
 class _Tokens:
     """Settings of tokens."""
@@ -25,7 +38,7 @@ class _Tokens:
     @property
     def BAZIS_JWT_SESSION_ALG(self) -> str | Sequence[str]:
         """Accepted algorithm, or a list of one family (HS*, or RS*/ES*); the first signs."""
-        return getattr(settings, "BAZIS_JWT_SESSION_ALG", "HS256")
+        return _setting("BAZIS_JWT_SESSION_ALG", "HS256")
 
     @property
     def BAZIS_WS_JWT_KEY(self) -> Key | None:
@@ -33,64 +46,64 @@ class _Tokens:
         (or its dotted path), for instance `auth.keys.from_url(...)`; `None`: `SECRET_KEY` and
         `SECRET_KEY_FALLBACKS`.
         """
-        return getattr(settings, "BAZIS_WS_JWT_KEY", None)
+        return _setting("BAZIS_WS_JWT_KEY", None)
 
     @property
     def BAZIS_WS_JWT_SIGNING_KEY(self) -> str | bytes | Mapping[str, Any] | None:
         """Key that `ws_token` signs with, as a string, a PEM, a JWK or `{kid: key}`; for HS*
         the verifying key serves, the first of several.
         """
-        return getattr(settings, "BAZIS_WS_JWT_SIGNING_KEY", None)
+        return _setting("BAZIS_WS_JWT_SIGNING_KEY", None)
 
     @property
     def BAZIS_WS_JWT_KEY_SECONDS(self) -> float:
         """How long the answer of a callable `BAZIS_WS_JWT_KEY` is good for its `kid`."""
-        return getattr(settings, "BAZIS_WS_JWT_KEY_SECONDS", 60)
+        return _setting("BAZIS_WS_JWT_KEY_SECONDS", 60)
 
     @property
     def BAZIS_WS_JWT_AUDIENCE(self) -> str | None:
         """Required `aud`."""
-        return getattr(settings, "BAZIS_WS_JWT_AUDIENCE", None)
+        return _setting("BAZIS_WS_JWT_AUDIENCE", None)
 
     @property
     def BAZIS_WS_JWT_ISSUER(self) -> str | None:
         """Required `iss`."""
-        return getattr(settings, "BAZIS_WS_JWT_ISSUER", None)
+        return _setting("BAZIS_WS_JWT_ISSUER", None)
 
     @property
     def BAZIS_WS_JWT_CLAIM(self) -> str:
         """Claim that names the user (`user_id` for Simple JWT)."""
-        return getattr(settings, "BAZIS_WS_JWT_CLAIM", "sub")
+        return _setting("BAZIS_WS_JWT_CLAIM", "sub")
 
     @property
     def BAZIS_WS_JWT_USER_FIELD(self) -> str | None:
         """Field of the user model that the claim holds; `None`: the username field."""
-        return getattr(settings, "BAZIS_WS_JWT_USER_FIELD", None)
+        return _setting("BAZIS_WS_JWT_USER_FIELD", None)
 
     @property
     def BAZIS_WS_REQUIRE_OWN_TOKENS(self) -> bool:
         """Accept only what `ws_token` issues, so that another JWT of the same key opens nothing."""
-        return getattr(settings, "BAZIS_WS_REQUIRE_OWN_TOKENS", False)
+        return _setting("BAZIS_WS_REQUIRE_OWN_TOKENS", False)
 
     @property
     def BAZIS_WS_JWT_LEEWAY(self) -> float:
         """Seconds of clock difference forgiven in `exp` and `nbf` (in `iat` at least 30)."""
-        return getattr(settings, "BAZIS_WS_JWT_LEEWAY", 0)
+        return _setting("BAZIS_WS_JWT_LEEWAY", 0)
 
     @property
     def BAZIS_WS_TOKEN_LIFETIME(self) -> float | timedelta:
         """Lifetime of what `ws_token` issues, in seconds."""
-        return getattr(settings, "BAZIS_WS_TOKEN_LIFETIME", 15 * 60)
+        return _setting("BAZIS_WS_TOKEN_LIFETIME", 15 * 60)
 
     @property
     def BAZIS_WS_MAX_TOKEN_BYTES(self) -> int:
         """Longer tokens are refused without being parsed."""
-        return getattr(settings, "BAZIS_WS_MAX_TOKEN_BYTES", 8192)
+        return _setting("BAZIS_WS_MAX_TOKEN_BYTES", 8192)
 
     @property
     def BAZIS_WS_REVOCATION_SECONDS(self) -> int:
         """How long a revocation is remembered: at least the lifetime of your longest token."""
-        return getattr(settings, "BAZIS_WS_REVOCATION_SECONDS", 30 * 24 * 3600)
+        return _setting("BAZIS_WS_REVOCATION_SECONDS", 30 * 24 * 3600)
 
 
 class _Endings:
@@ -99,24 +112,24 @@ class _Endings:
     @property
     def BAZIS_WS_END_ON_LOGOUT(self) -> bool:
         """End a user's sessions when the user logs out of Django."""
-        return getattr(settings, "BAZIS_WS_END_ON_LOGOUT", True)
+        return _setting("BAZIS_WS_END_ON_LOGOUT", True)
 
     @property
     def BAZIS_WS_END_ON_PASSWORD_CHANGE(self) -> bool:
         """End a user's sessions, and void `ws_token`'s tokens, when a new password is saved."""
-        return getattr(settings, "BAZIS_WS_END_ON_PASSWORD_CHANGE", True)
+        return _setting("BAZIS_WS_END_ON_PASSWORD_CHANGE", True)
 
     @property
     def BAZIS_WS_END_ON_DEACTIVATION(self) -> bool:
         """End a user's sessions when the user is saved inactive, or deleted."""
-        return getattr(settings, "BAZIS_WS_END_ON_DEACTIVATION", True)
+        return _setting("BAZIS_WS_END_ON_DEACTIVATION", True)
 
     @property
     def BAZIS_WS_REAUTHORIZE_SECONDS(self) -> float:
         """Period in which each session is compared with the database and the revocations, in
         bulk: what ended it is found by then, whatever message was lost.
         """
-        return getattr(settings, "BAZIS_WS_REAUTHORIZE_SECONDS", 60)
+        return _setting("BAZIS_WS_REAUTHORIZE_SECONDS", 60)
 
 
 class _Limits:
@@ -127,64 +140,64 @@ class _Limits:
         """Accepted `Origin`s beside the site's own hosts, as in `CSRF_TRUSTED_ORIGINS`; `"*"`
         for any, but never with a Django session.
         """
-        return getattr(settings, "BAZIS_WS_ALLOWED_ORIGINS", None)
+        return _setting("BAZIS_WS_ALLOWED_ORIGINS", None)
 
     @property
     def BAZIS_WS_AUTH_TIMEOUT(self) -> float:
         """Seconds that a socket may wait without a valid token."""
-        return getattr(settings, "BAZIS_WS_AUTH_TIMEOUT", 10)
+        return _setting("BAZIS_WS_AUTH_TIMEOUT", 10)
 
     @property
     def BAZIS_WS_HANDSHAKES_PER_SECOND(self) -> float:
         """Handshakes a second that a process takes on; others get `server_busy`."""
-        return getattr(settings, "BAZIS_WS_HANDSHAKES_PER_SECOND", 1000)
+        return _setting("BAZIS_WS_HANDSHAKES_PER_SECOND", 1000)
 
     @property
     def BAZIS_WS_MAX_UNAUTHENTICATED(self) -> int:
         """Sockets of a process that may wait for a token; of more, the oldest are closed."""
-        return getattr(settings, "BAZIS_WS_MAX_UNAUTHENTICATED", 1000)
+        return _setting("BAZIS_WS_MAX_UNAUTHENTICATED", 1000)
 
     @property
     def BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS(self) -> int:
         """The same for one client address, where it is public or comes in a trusted header."""
-        return getattr(settings, "BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS", 100)
+        return _setting("BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS", 100)
 
     @property
     def BAZIS_WS_CLIENT_ADDRESS_HEADER(self) -> str | None:
         """Header in which your proxy tells the client's address (`"X-Forwarded-For"`: its last
         entry counts); only if clients can't set it themselves.
         """
-        return getattr(settings, "BAZIS_WS_CLIENT_ADDRESS_HEADER", None)
+        return _setting("BAZIS_WS_CLIENT_ADDRESS_HEADER", None)
 
     @property
     def BAZIS_WS_MAX_CONNECTIONS(self) -> int:
         """Connections of one user, over all processes."""
-        return getattr(settings, "BAZIS_WS_MAX_CONNECTIONS", 100)
+        return _setting("BAZIS_WS_MAX_CONNECTIONS", 100)
 
     @property
     def BAZIS_WS_MAX_FRAME_BYTES(self) -> int:
         """Largest frame accepted from a client (daphne itself cuts the line at 1 MiB)."""
-        return getattr(settings, "BAZIS_WS_MAX_FRAME_BYTES", 64 * 1024)
+        return _setting("BAZIS_WS_MAX_FRAME_BYTES", 64 * 1024)
 
     @property
     def BAZIS_WS_FRAMES_PER_SECOND(self) -> float:
         """Frames a second that a client may send in the long run."""
-        return getattr(settings, "BAZIS_WS_FRAMES_PER_SECOND", 20)
+        return _setting("BAZIS_WS_FRAMES_PER_SECOND", 20)
 
     @property
     def BAZIS_WS_FRAMES_BURST(self) -> int:
         """Frames that a client may send at once."""
-        return getattr(settings, "BAZIS_WS_FRAMES_BURST", 60)
+        return _setting("BAZIS_WS_FRAMES_BURST", 60)
 
     @property
     def BAZIS_WS_MAX_BAD_MESSAGES(self) -> int:
         """Bad messages answered before the socket is closed with 4400."""
-        return getattr(settings, "BAZIS_WS_MAX_BAD_MESSAGES", 20)
+        return _setting("BAZIS_WS_MAX_BAD_MESSAGES", 20)
 
     @property
     def BAZIS_WS_MAX_WATCHED(self) -> int:
         """Users that one connection may watch."""
-        return getattr(settings, "BAZIS_WS_MAX_WATCHED", 200)
+        return _setting("BAZIS_WS_MAX_WATCHED", 200)
 
 
 class _Delivery:
@@ -193,17 +206,17 @@ class _Delivery:
     @property
     def BAZIS_WS_MAX_MESSAGE_BYTES(self) -> int:
         """Largest message that may be published (daphne can't send more than 1 MiB)."""
-        return getattr(settings, "BAZIS_WS_MAX_MESSAGE_BYTES", 1000 * 1000)
+        return _setting("BAZIS_WS_MAX_MESSAGE_BYTES", 1000 * 1000)
 
     @property
     def BAZIS_WS_PUBLISH_TIMEOUT(self) -> float:
         """Seconds after which a publishing call gives up with `PublishError`."""
-        return getattr(settings, "BAZIS_WS_PUBLISH_TIMEOUT", 3)
+        return _setting("BAZIS_WS_PUBLISH_TIMEOUT", 3)
 
     @property
     def BAZIS_WS_SEND_BUFFER_BYTES(self) -> int:
         """Bytes that may wait for a client that doesn't read, before it is cut off."""
-        return getattr(settings, "BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
+        return _setting("BAZIS_WS_SEND_BUFFER_BYTES", 1024 * 1024)
 
 
 class _History:
@@ -214,17 +227,17 @@ class _History:
         """How long messages can be replayed after the last one of their stream (a user's, or
         everybody's); 0 turns replay off.
         """
-        return getattr(settings, "BAZIS_WS_HISTORY_SECONDS", 300)
+        return _setting("BAZIS_WS_HISTORY_SECONDS", 300)
 
     @property
     def BAZIS_WS_HISTORY_MESSAGES(self) -> int:
         """Messages kept of each stream."""
-        return getattr(settings, "BAZIS_WS_HISTORY_MESSAGES", 100)
+        return _setting("BAZIS_WS_HISTORY_MESSAGES", 100)
 
     @property
     def BAZIS_WS_HISTORY_BYTES(self) -> int:
         """Bytes kept of each stream; a message that is larger alone can't be replayed."""
-        return getattr(settings, "BAZIS_WS_HISTORY_BYTES", 256 * 1024)
+        return _setting("BAZIS_WS_HISTORY_BYTES", 256 * 1024)
 
 
 class _Presence:
@@ -235,44 +248,44 @@ class _Presence:
         """Redis of the presence; `None`: the channel layer's first host. Without either,
         presence is kept in the process.
         """
-        return getattr(settings, "BAZIS_WS_REDIS_URL", None)
+        return _setting("BAZIS_WS_REDIS_URL", None)
 
     @property
     def BAZIS_WS_REDIS_TIMEOUT(self) -> float:
         """Seconds to wait for Redis, when connecting and for an answer."""
-        return getattr(settings, "BAZIS_WS_REDIS_TIMEOUT", 2)
+        return _setting("BAZIS_WS_REDIS_TIMEOUT", 2)
 
     @property
     def BAZIS_WS_KEY_PREFIX(self) -> str:
         """Put before every Redis key of the package: set it where projects share a Redis."""
-        return getattr(settings, "BAZIS_WS_KEY_PREFIX", "")
+        return _setting("BAZIS_WS_KEY_PREFIX", "")
 
     @property
     def BAZIS_WS_LEASE_SECONDS(self) -> float:
         """How long a process counts as alive after its last renewal."""
-        return getattr(settings, "BAZIS_WS_LEASE_SECONDS", 10)
+        return _setting("BAZIS_WS_LEASE_SECONDS", 10)
 
     @property
     def BAZIS_WS_RENEW_SECONDS(self) -> float:
         """Period of the presence task: at most half of the lease."""
-        return getattr(settings, "BAZIS_WS_RENEW_SECONDS", 5)
+        return _setting("BAZIS_WS_RENEW_SECONDS", 5)
 
     @property
     def BAZIS_WS_OFFLINE_GRACE_SECONDS(self) -> float:
         """How long after the last connection `user_offline` is told."""
-        return getattr(settings, "BAZIS_WS_OFFLINE_GRACE_SECONDS", 5)
+        return _setting("BAZIS_WS_OFFLINE_GRACE_SECONDS", 5)
 
     @property
     def BAZIS_WS_LAST_SEEN_SECONDS(self) -> int:
         """How long `last_seen` is kept."""
-        return getattr(settings, "BAZIS_WS_LAST_SEEN_SECONDS", 30 * 24 * 3600)
+        return _setting("BAZIS_WS_LAST_SEEN_SECONDS", 30 * 24 * 3600)
 
     @property
     def BAZIS_WS_PRESENCE_ON_ERROR(self) -> Literal["offline", "raise"]:
         """What reading presence answers while Redis is out of reach: `"offline"` (logged
         once), or `"raise"` `PresenceUnavailable`.
         """
-        return getattr(settings, "BAZIS_WS_PRESENCE_ON_ERROR", "offline")
+        return _setting("BAZIS_WS_PRESENCE_ON_ERROR", "offline")
 
 
 class _Spaces:
@@ -283,19 +296,19 @@ class _Spaces:
         """Name of the user space in groups, keys and tokens, or a callable (or its dotted path)
         that returns the current one: for tenants whose primary keys repeat.
         """
-        return getattr(settings, "BAZIS_WS_NAMESPACE", "")
+        return _setting("BAZIS_WS_NAMESPACE", "")
 
     @property
     def BAZIS_WS_ID_AS_STRING(self) -> bool:
         """Send user ids to clients as strings: JavaScript rounds numbers over 2**53."""
-        return getattr(settings, "BAZIS_WS_ID_AS_STRING", False)
+        return _setting("BAZIS_WS_ID_AS_STRING", False)
 
 
 class Settings(_Tokens, _Endings, _Limits, _Delivery, _History, _Presence, _Spaces):
     """Read ``BAZIS_WS_*`` from Django's settings.
 
-    Nothing is cached, so ``override_settings`` works. A property's docstring is the text of
-    the settings table in the documentation.
+    A change is seen at once, by ``override_settings`` or by assignment. A property's docstring is
+    the text of the settings table in the documentation.
     """
 
     @classmethod

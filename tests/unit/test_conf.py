@@ -3,6 +3,7 @@
 import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 
 from bazis_ws_channels.conf import Settings, conf
 
@@ -19,6 +20,20 @@ def test_each_setting_has_a_default_and_is_read_at_every_use(settings, name):
     delattr(settings, name)
     assert getattr(conf, name) == before
     assert Settings.properties()[name].__doc__.strip()
+
+
+@pytest.mark.parametrize("name", Settings.properties())
+def test_a_plain_assignment_is_seen_at_once(settings, name):
+    """Though Django's signal doesn't tell of it, and a default was read before."""
+    if hasattr(django_settings, name):
+        delattr(settings, name)
+    with override_settings():
+        before = getattr(conf, name)
+        for value in (object(), None):
+            setattr(django_settings, name, value)
+            assert getattr(conf, name) is value
+        delattr(django_settings, name)
+        assert getattr(conf, name) == before
 
 
 def current():
