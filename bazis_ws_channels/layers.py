@@ -121,7 +121,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         limit_seconds: float,
         before: tuple[Host, Command] | None = None,
     ) -> Any:
-        """Send group messages from sync code, together, over a pooled connection.
+        """Send group messages from sync code, together.
 
         Args:
             limit_seconds: for all of it.

@@ -1,11 +1,9 @@
-"""Redis for sync code: a round trip over pooled blocking connections, without an event loop."""
+"""Redis for sync code: a round trip over blocking connections, without an event loop."""
 
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import redis
@@ -14,16 +12,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
-from .connection import IDLE_SECONDS
+from .commands import REPEATS, Command, to_repeat, was_demoted
 from .hosts import Host
+from .pool import pool_of
 
 __all__ = ["exchange"]
 
 Commands = Mapping[Host, Sequence[Command]]
-
-#: When each connection was looked at last.
-_checked_at: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
 
 
 def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
@@ -49,7 +44,7 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
         for host in again:
             answer = replies[host]
             if isinstance(answer, Exception) or any(map(was_demoted, answer)):
-                host.blocking_pool.disconnect(inuse_connections=False)
+                pool_of(host).disconnect()
         second = _round_trip({host: list(each.values()) for host, each in again.items()}, deadline)
         for host, each in again.items():
             replies[host] = _merged(replies[host], each, second[host])
@@ -82,84 +77,44 @@ def _merged(
 
 def _round_trip(commands: Commands, deadline: float) -> dict[Host, list[Any] | Exception]:
     replies: dict[Host, list[Any] | Exception] = {}
-    with ExitStack() as stack:
-        links: dict[Host, _Link] = {}
-        for host in commands:
-            try:
-                links[host] = stack.enter_context(_Link(host, deadline))
-                links[host].write(commands[host])
-            except (RedisError, OSError) as error:
-                replies[host] = error
-        for host, link in links.items():
-            if host not in replies:
-                replies[host] = link.read_all(len(commands[host]))
+    asked: dict[Host, _Round] = {}
+    for host, own in commands.items():
+        try:
+            asked[host] = _Round(host, own, deadline)
+        except (RedisError, OSError) as error:
+            replies[host] = error
+    for host, round_ in asked.items():
+        replies[host] = round_.replies()
     return replies
 
 
-class _Link:
-    """A pooled connection, borrowed for one round trip."""
+class _Round:
+    """Commands that are written to one host, and their replies."""
 
-    def __init__(self, host: Host, deadline: float) -> None:
-        self._host = host
-        self._pool = host.blocking_pool
-        self._deadline = min(deadline, time.monotonic() + host.timeout_seconds)
-        self._is_broken = False
-        self._connection: Any = None
+    def __init__(self, host: Host, commands: Sequence[Command], deadline: float) -> None:
+        now, limit = time.monotonic(), host.timeout_seconds
+        self._deadline = min(deadline, now + limit)
+        self._pool = pool_of(host)
+        self._link = self._pool.take(min(limit / 2, deadline - now))
+        self._count = len(commands)
+        packed = b"".join([pack_command(command.parts) for command in commands])
+        self._link.connection.send_packed_command([packed], check_health=False)
 
-    def __enter__(self) -> _Link:
-        connection = self._pool.get_connection()
+    def replies(self) -> list[Any] | Exception:
+        """Read the replies. Error replies are returned, not raised."""
         try:
-            now = time.monotonic()
-            if now - _checked_at.setdefault(connection, now) > IDLE_SECONDS:
-                self._check(connection)
-                _checked_at[connection] = now
-        except BaseException:
-            self._pool.release(connection)
-            raise
-        self._connection = connection
-        return self
-
-    def __exit__(self, error_type: type[BaseException] | None, *exc: object) -> None:
-        if error_type is not None or self._is_broken:
-            self._connection.disconnect()  # replies may be on their way
-        self._pool.release(self._connection)
-
-    def write(self, commands: Sequence[Command]) -> None:
-        """Write commands, without reading."""
-        packed = b"".join(pack_command(command.parts) for command in commands)
-        self._is_broken = True
-        self._connection.send_packed_command([packed], check_health=False)
-
-    def read_all(self, count: int) -> list[Any] | Exception:
-        """Read `count` replies. Error replies are returned, not raised."""
-        try:
-            replies = [self._read_reply() for _ in range(count)]
+            replies = [self._reply() for _ in range(self._count)]
         except (RedisError, OSError) as error:
+            self._link.connection.disconnect()
             return error
-        self._is_broken = False
+        self._pool.give_back(self._link)
         return replies
 
-    def _read_reply(self) -> Any:
+    def _reply(self) -> Any:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise RedisTimeoutError("Redis did not answer in time.")
         try:
-            return self._connection.read_response(timeout=left, disconnect_on_error=False)
+            return self._link.connection.read_response(timeout=left, disconnect_on_error=False)
         except redis.ResponseError as error:
             return error
-
-    def _check(self, connection: Any) -> None:
-        """Make a connection anew if it is dead, or if the server is no primary any more."""
-        limit = min(self._host.timeout_seconds / 2, self._deadline - time.monotonic())
-        try:
-            connection.send_command("ROLE", check_health=False)
-            role = connection.read_response(timeout=limit, disconnect_on_error=False)
-        except redis.ResponseError:
-            return  # the user may not ask
-        except (RedisError, OSError):
-            role = None
-        if role is None or is_replica(role):
-            # The others are as old, and point at the same server.
-            self._host.blocking_pool.disconnect(inuse_connections=False)
-            connection.disconnect()
-            connection.connect()

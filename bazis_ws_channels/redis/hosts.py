@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import binascii
-import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-import redis
-import redis.asyncio
 from channels_redis.utils import create_pool, decode_hosts
 from django.conf import settings
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
-from redis.retry import Retry
 
 from ..conf import conf
 
@@ -23,8 +18,6 @@ __all__ = ["Host", "hosts_of", "presence_host", "shard_of"]
 
 #: Seconds to wait for a dead sentinel before the next is asked.
 _SENTINEL_SECONDS = 0.5
-#: No limit in practice: each thread that publishes has one connection.
-_NO_LIMIT = 2**31
 
 
 class Host:
@@ -85,13 +78,6 @@ class Host:
         options = self.connection_options(AsyncRetry(NoBackoff(), 0), timeout=None)
         return create_pool(options)
 
-    @property
-    def blocking_pool(self) -> redis.ConnectionPool:
-        """The pool of connections for sync code: safe for threads, greenlets and after a fork."""
-        # One pool for each process. Python isn't told of a fork in C, and a fork in the middle of
-        # a call would leave a lock of the parent's pool held for ever.
-        return _blocking_pool(self, self.timeout_seconds, os.getpid())
-
     def connection_options(self, retry: Any, timeout: float | None) -> dict[str, Any]:
         """Return the arguments of redis-py's connections."""
         options = {
@@ -113,22 +99,6 @@ class Host:
                 **(options.get("sentinel_kwargs") or {}),
             }
         return options
-
-
-@lru_cache(maxsize=32)
-def _blocking_pool(host: Host, timeout_seconds: float, pid: int) -> redis.ConnectionPool:
-    # Half of the time for the TCP connection, half for each answer of the handshake. The limit of
-    # a reply is given with each read.
-    options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)
-    options["socket_connect_timeout"] = timeout_seconds / 2
-    options["max_connections"] = _NO_LIMIT
-    if "address" in options:
-        return redis.ConnectionPool.from_url(options.pop("address"), **options)
-    if "master_name" in options:
-        sentinels, arguments = options.pop("sentinels"), options.pop("sentinel_kwargs")
-        sentinel = redis.Sentinel(sentinels, sentinel_kwargs=arguments)
-        return redis.SentinelConnectionPool(options.pop("master_name"), sentinel, **options)
-    return redis.ConnectionPool(**options)
 
 
 def hosts_of(entries: Sequence[Any] | None) -> list[Host]:

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.signals import user_logged_out
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.redis import blocking
+from bazis_ws_channels.redis import pool
 from tests.kit import Client, Proxy, channel_layers, move_clock, until
 
 
@@ -26,7 +26,7 @@ def idle(monkeypatch):
 
     def idle():
         clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 900)
-        monkeypatch.setattr(blocking, "time", clock)
+        monkeypatch.setattr(pool, "time", clock)
 
     return idle
 

@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 from bazis_ws_channels import layers
 from bazis_ws_channels.layers import RedisPubSubChannelLayer
 from bazis_ws_channels.redis.commands import Command
+from bazis_ws_channels.redis.pool import pool_of
 from tests.kit.waiting import until
 from tests.unit.peers import CUT, FakeRedis
 
@@ -22,7 +23,7 @@ async def layer(fake_redis):
     layer = RedisPubSubChannelLayer(hosts=[fake_redis.url])
     yield layer
     await layer.flush()
-    layer.hosts[0].blocking_pool.disconnect()
+    pool_of(layer.hosts[0]).disconnect()
 
 
 def test_a_name_that_it_does_not_know(fake_redis):
@@ -136,7 +137,7 @@ def shards():
         groups = {layer.host_of(f"asgi__group__{n}"): str(n) for n in range(50)}
         yield layer, (first, groups[layer.hosts[0]]), (second, groups[layer.hosts[1]])
         for host in layer.hosts:
-            host.blocking_pool.disconnect()
+            pool_of(host).disconnect()
 
 
 def send(layer, *groups, before=None):

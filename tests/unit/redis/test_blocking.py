@@ -7,10 +7,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bazis_ws_channels.redis import blocking
+from bazis_ws_channels.redis import pool
 from bazis_ws_channels.redis.blocking import exchange
 from bazis_ws_channels.redis.commands import Command, Script
 from bazis_ws_channels.redis.hosts import Host
+from bazis_ws_channels.redis.pool import pool_of
 from tests.unit.peers import CUT, SILENCE, FakeRedis
 
 GET = Command(("GET", "a"), is_repeatable=True)
@@ -23,7 +24,7 @@ def host(fake_redis):
     """Its host, whose connections go with the test."""
     host = Host({"address": fake_redis.url, "socket_timeout": 2})
     yield host
-    host.blocking_pool.disconnect()
+    pool_of(host).disconnect()
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def hasty(fake_redis):
     """The same, with very little patience."""
     host = Host({"address": fake_redis.url, "socket_timeout": 0.3})
     yield host
-    host.blocking_pool.disconnect()
+    pool_of(host).disconnect()
 
 
 def test_replies_in_order(host, fake_redis):
@@ -57,7 +58,7 @@ def test_several_hosts_in_one_wait(host, fake_redis):
         assert isinstance(replies[away], RedisConnectionError)
         assert replies[host] == [b"OK"]
         assert replies[other] == [b"OK", b"OK"]
-        other.blocking_pool.disconnect()
+        pool_of(other).disconnect()
 
 
 def test_lost_repeatable_commands_are_sent_again(host, fake_redis):
@@ -101,8 +102,9 @@ def test_the_limit_is_one_of_all(host, fake_redis):
 
 def test_no_time_left_is_a_time_out(host):
     """Without a look at the socket."""
-    with pytest.raises(RedisTimeoutError, match="did not answer in time"):
-        blocking._Link(host, time.monotonic())._read_reply()
+    answer = exchange({host: [GET]}, -1)[host]
+    assert isinstance(answer, RedisTimeoutError)
+    assert "did not answer in time" in str(answer)
 
 
 def test_an_unknown_script_is_sent_as_a_whole(host, fake_redis):
@@ -132,7 +134,7 @@ def test_a_replica_is_left(host, fake_redis):
 @pytest.fixture
 def idle(monkeypatch):
     """Let every connection count as idle for long."""
-    monkeypatch.setattr(blocking, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0)
 
 
 def test_an_idle_connection_is_asked_for_its_role(host, fake_redis, idle):
@@ -155,40 +157,35 @@ def test_an_idle_connection_that_is_dead_is_made_anew(hasty, fake_redis, idle, a
 
 
 def test_an_idle_connection_that_is_dead_to_a_server_that_takes_no_other(host, fake_redis, idle):
-    """The pool gets the connection back."""
+    """Until it takes one again."""
     exchange({host: [INCR]}, LIMIT)
     fake_redis.refuse()
     fake_redis.answer("ROLE", CUT)
     assert isinstance(exchange({host: [INCR]}, LIMIT)[host], RedisConnectionError)
-    assert not host.blocking_pool._in_use_connections
 
 
 def test_a_connection_that_breaks_while_it_is_written_to(host, fake_redis, monkeypatch):
     """Of several hosts only that one has no replies."""
-    exchange({host: [INCR]}, LIMIT)
-    [connection] = host.blocking_pool._available_connections
+    link = pool_of(host).take(LIMIT)
+    pool_of(host).give_back(link)
 
     def breaks(*args, **kwargs):
         raise RedisConnectionError("broken pipe")
 
-    monkeypatch.setattr(connection, "send_packed_command", breaks)
+    monkeypatch.setattr(link.connection, "send_packed_command", breaks)
     with FakeRedis() as other_redis:
         other = Host({"address": other_redis.url})
         replies = exchange({host: [INCR], other: [INCR]}, LIMIT)
         assert isinstance(replies[host], RedisConnectionError)
         assert replies[other] == [b"OK"]
-        other.blocking_pool.disconnect()
+        pool_of(other).disconnect()
 
 
-def test_an_idle_connection_to_a_server_that_is_gone(fake_redis, idle):
-    """The pool gets the connection back."""
-    host = Host({"address": fake_redis.url})
+def test_an_idle_connection_to_a_server_that_is_gone(host, fake_redis, idle):
+    """An error, until there is one."""
     exchange({host: [INCR]}, LIMIT)
     fake_redis.__exit__()
     try:
         assert isinstance(exchange({host: [INCR]}, LIMIT)[host], RedisConnectionError)
-        pool = host.blocking_pool
-        assert not pool._in_use_connections
-        pool.disconnect()
     finally:
         fake_redis.__enter__()

@@ -1,14 +1,10 @@
 """Where Redis is."""
 
-import os
-
 import pytest
-import redis
 from channels_redis.pubsub import RedisPubSubLoopLayer
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from bazis_ws_channels.redis import hosts
 from bazis_ws_channels.redis.hosts import Host, hosts_of, presence_host, shard_of
 
 SENTINEL = {"master_name": "main", "sentinels": [("10.0.0.1", 26379), ("10.0.0.2", 26379)]}
@@ -70,29 +66,6 @@ def test_sentinels_are_asked_quickly():
     assert options["socket_connect_timeout"] == 0.5
     assert options["socket_timeout"] == 9
     assert options["password"] == "x"
-
-
-def test_blocking_pools(settings):
-    """By address, by host, by sentinel; one for each process and time limit."""
-    settings.BAZIS_WS_REDIS_TIMEOUT = 4
-    host = Host({"address": "redis://db:1/2"})
-    pool = host.blocking_pool
-    assert pool is Host({"address": "redis://db:1/2"}).blocking_pool
-    assert pool.connection_kwargs["socket_connect_timeout"] == 2
-    assert pool.connection_kwargs["db"] == 2
-    assert Host({"host": "db"}).blocking_pool.connection_kwargs["host"] == "db"
-    assert isinstance(Host(SENTINEL).blocking_pool, redis.SentinelConnectionPool)
-    settings.BAZIS_WS_REDIS_TIMEOUT = 2
-    assert host.blocking_pool is not pool
-
-
-def test_a_child_has_a_pool_of_its_own(monkeypatch):
-    """Also where nobody told Python of the fork."""
-    host = Host({"host": "db"})
-    pool = host.blocking_pool
-    pid = os.getpid()
-    monkeypatch.setattr(hosts.os, "getpid", lambda: pid + 1)
-    assert host.blocking_pool is not pool
 
 
 def test_hosts_of_a_layers_setting():

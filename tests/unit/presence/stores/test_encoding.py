@@ -10,6 +10,7 @@ from bazis_ws_channels.presence.stores import base, encoding
 from bazis_ws_channels.presence.stores.encoding import Stale, decode, encode
 from bazis_ws_channels.presence.stores.redis import RedisStore
 from bazis_ws_channels.redis.hosts import Host
+from bazis_ws_channels.redis.pool import pool_of
 from tests.unit.peers import CUT
 
 EDGE = [b"1", b"10", b"1", b"20", b"30"]
@@ -200,7 +201,7 @@ def store(fake_redis):
     """A store whose Redis says what the test wants."""
     store = RedisStore(Host({"address": fake_redis.url, "socket_timeout": 5}))
     yield store
-    store.host.blocking_pool.disconnect()
+    pool_of(store.host).disconnect()
 
 
 @pytest.fixture(params=["ask", "aask"])

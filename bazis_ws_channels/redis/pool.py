@@ -1,0 +1,142 @@
+"""Connections for sync code, each borrowed for one round trip."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import lru_cache
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from .commands import is_replica
+from .connection import IDLE_SECONDS
+from .hosts import Host
+
+__all__ = ["Pool", "pool_of"]
+
+#: No limit in practice: each thread that publishes has one connection.
+_NO_LIMIT = 2**31
+
+
+class Pool:
+    """Connections of one process to a host, for sync code.
+
+    There is no lock, which a fork in the middle of a call would leave held for ever: a list's
+    `append` and `pop` are one step to threads and greenlets. A connection comes back after its
+    last reply was read, and not otherwise: what interrupts a call costs a connection, no more.
+
+    Args:
+        factory: a pool of redis-py's, of which only `make_connection` is used: its own lending
+            costs more than a command.
+    """
+
+    def __init__(self, factory: redis.ConnectionPool) -> None:
+        self.factory = factory
+        self._idle: list[_Link] = []
+        self._address: tuple[Any, Any] | None = None
+
+    def take(self, limit_seconds: float) -> _Link:
+        """Return a connection that nobody else uses; to be given back.
+
+        Args:
+            limit_seconds: for a look at one that was idle. A new one has limits of its own.
+
+        Raises:
+            redis.RedisError, OSError: the server takes no connection.
+        """
+        try:
+            link = self._idle.pop()
+        except IndexError:
+            return self._make()
+        if link.is_usable(limit_seconds):
+            return link
+        link.connection.disconnect()
+        self.disconnect()  # the others are as old, and lead to the same server
+        return self._make()
+
+    def give_back(self, link: _Link) -> None:
+        """Take a connection back, with nothing left to read."""
+        if link.siblings is self._idle:
+            link.siblings.append(link)
+        else:
+            link.connection.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connections: now, or when they come back. The host's name may mean another
+        server by now.
+        """
+        idle, self._idle = self._idle, []
+        for link in idle:
+            link.connection.disconnect()
+
+    def _make(self) -> _Link:
+        connection = self.factory.make_connection()
+        connection.connect()
+        address = getattr(connection, "host", None), getattr(connection, "port", None)
+        if address != self._address and self._address is not None:
+            self.disconnect()  # Sentinel names another primary
+        self._address = address
+        return _Link(connection, self._idle)
+
+
+class _Link:
+    """One of them.
+
+    Attributes:
+        connection: redis-py's.
+        siblings: the idle connections that were made at its time.
+    """
+
+    __slots__ = ("_checked_at", "connection", "siblings")
+
+    def __init__(self, connection: Any, siblings: list[_Link]) -> None:
+        self.connection = connection
+        self.siblings = siblings
+        self._checked_at = time.monotonic()
+
+    def is_usable(self, limit_seconds: float) -> bool:
+        """Tell whether the connection is open and, now and then, still one to a primary."""
+        try:
+            if self.connection.can_read():
+                return False  # its end, as a rule
+            now = time.monotonic()
+            if now - self._checked_at <= IDLE_SECONDS:
+                return True
+            self._checked_at = now
+            self.connection.send_command("ROLE", check_health=False)
+            role = self.connection.read_response(timeout=limit_seconds, disconnect_on_error=False)
+        except ResponseError:
+            return True  # the user may not ask
+        except (RedisError, OSError):
+            return False
+        return not is_replica(role)
+
+
+def pool_of(host: Host) -> Pool:
+    """Return this process's connections to a host."""
+    # Python isn't told of a fork in C: so the process is named.
+    return _pool(host, host.timeout_seconds, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _pool(host: Host, timeout_seconds: float, pid: int) -> Pool:
+    # Half of the time for the TCP connection, half for each answer of the handshake. The limit of
+    # a reply is given with each read.
+    options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)
+    options["socket_connect_timeout"] = timeout_seconds / 2
+    options["max_connections"] = _NO_LIMIT
+    return Pool(_factory(options))
+
+
+def _factory(options: dict[str, Any]) -> redis.ConnectionPool:
+    if "address" in options:
+        return redis.ConnectionPool.from_url(options.pop("address"), **options)
+    if "master_name" in options:
+        sentinels, arguments = options.pop("sentinels"), options.pop("sentinel_kwargs")
+        sentinel = redis.Sentinel(sentinels, sentinel_kwargs=arguments)
+        return redis.SentinelConnectionPool(options.pop("master_name"), sentinel, **options)
+    return redis.ConnectionPool(**options)
