@@ -132,20 +132,20 @@ class UserWsConsumer(Endings, Following):
         groups = tuple(self.groups or ())
         missed = tracker.messages_missed, current_reauthorizer().look_again
         self.channel_name = await self._inbox.open(groups, *missed)
-        self._gate.await_token()
         pending = self.scope.get("ws_authentication")
-        if pending is not None:
-            # Aside, so that the end of the connection is noticed while it waits for its turn.
-            await self._intake.aside(
-                self._sign_in(pending, since_in(self.scope.get("query_string", b"")))
-            )
+        if pending is None:
+            return self._gate.await_token()
+        # Aside, so that the end of the connection is noticed while it waits for its turn.
+        since = since_in(self.scope.get("query_string", b""))
+        await self._intake.aside(self._sign_in(pending, since))
 
     async def _sign_in(self, authentication: Awaitable[Identity | None], since: Any) -> None:
         """Open or renew a session when it is known whose token it is; wait as long as it takes."""
         with self._gate.token_in_hand():
             identity = await self._intake.unless_gone(authentication)
-            if identity is not None:
-                await self._gate.admit(identity, since)
+            if identity is None:  # nothing was sent with the handshake
+                return self._gate.await_token()
+            await self._gate.admit(identity, since)
 
     def _note_end(self, code: int) -> None:
         """Count the end of the connection, and log it for who looks closely."""

@@ -41,6 +41,7 @@ class Inbox:
         self._deliver = deliver
         self._dispatch = dispatch
         self._is_dispatching = False
+        self._is_receiving = False
 
     async def open(self, groups: Sequence[str], *on_missed: Callable[[], None]) -> str:
         """Make the connection's own channel, start to deliver its events, and return its name.
@@ -55,9 +56,10 @@ class Inbox:
             await self.layer.group_add(group, self.channel)
         receive_directly = getattr(self.layer, "receive_directly", None)
         if receive_directly is not None:
-            receive_directly(self.channel, self.take)
+            receive_directly(self.channel, self._take_or_receive)
             self.layer.reconnect_listeners.update(on_missed)
-        self._tasks.spawn(self._run())
+        else:
+            self._receive()
         return self.channel
 
     async def leave_groups(self) -> None:
@@ -86,6 +88,20 @@ class Inbox:
         discard = getattr(self.layer, "discard_channel", None)
         if discard is not None and self.channel:
             discard(self.channel)
+
+    def _take_or_receive(self, event: Event) -> bool:
+        """As `take`. Most connections never get an event that must wait: the task that awaits
+        them starts with the first.
+        """
+        is_taken = self.take(event)
+        if not is_taken:
+            self._receive()
+        return is_taken
+
+    def _receive(self) -> None:
+        if not self._is_receiving:
+            self._is_receiving = True
+            self._tasks.spawn(self._run())
 
     async def _run(self) -> None:
         """Deliver events for ever."""

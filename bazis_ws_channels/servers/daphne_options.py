@@ -5,7 +5,13 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
+from autobahn.twisted import websocket
+from autobahn.websocket import protocol
+
 __all__ = ["limit_early_data", "pace_accepts", "spare_dump"]
+
+#: autobahn's functions that colour a value.
+_COLOURS = ("hltype", "hlval")
 
 #: What a client may send before its socket is accepted.
 _EARLY_BYTES = 64 * 1024
@@ -26,24 +32,24 @@ def pace_accepts(transport: Any) -> None:
         port.numberAccepts = _ACCEPTS_A_TURN
 
 
-def limit_early_data(protocol: Any) -> None:
+def limit_early_data(connection: Any) -> None:
     """Cut a client that sends much before its socket is accepted: autobahn would hold all of it."""
-    receive = protocol.dataReceived
+    receive = connection.dataReceived
 
     def received(data: bytes) -> None:
-        if protocol.state == protocol.STATE_CONNECTING:
-            if len(protocol.data) + len(data) > _EARLY_BYTES:
-                protocol.transport.abortConnection()
+        if connection.state == connection.STATE_CONNECTING:
+            if len(connection.data) + len(data) > _EARLY_BYTES:
+                connection.transport.abortConnection()
                 return
         else:
-            vars(protocol).pop("dataReceived", None)
+            vars(connection).pop("dataReceived", None)
         receive(data)
 
-    protocol.dataReceived = received
+    connection.dataReceived = received
 
 
 def spare_dump(factory: Any) -> None:
-    """Let later handshakes format no table of all options.
+    """Let later handshakes format nothing for a log that nobody reads.
 
     autobahn copies each option from the factory, unless the protocol has it already, and formats
     the list of those that it copied for a debug log, whether that is written or not: a tenth of
@@ -54,6 +60,21 @@ def spare_dump(factory: Any) -> None:
     if names and all(hasattr(factory, name) for name in names):
         options = {name: _unbound(getattr(factory, name)) for name in names}
         factory.protocol = type(base.__name__, (base,), {**options, "CONFIG_ATTRS": ()})
+        _spare_colours()
+
+
+def _spare_colours() -> None:
+    """Let autobahn colour nothing in its debug log, which is done for each handshake and each
+    read from a socket, whether that is written or not: the log gets the values as they are.
+    """
+    for module in (websocket, protocol):
+        for name in _COLOURS:
+            if hasattr(module, name):
+                setattr(module, name, _as_it_is)
+
+
+def _as_it_is(value: Any, *_: Any, **__: Any) -> Any:
+    return value
 
 
 def _unbound(value: Any) -> Any:

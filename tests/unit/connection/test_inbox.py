@@ -111,6 +111,8 @@ class DirectLayer:
         self.taker = None
         self.discarded = []
         self.groups = []
+        self.waiting = []
+        self.receivers = 0
 
     async def new_channel(self):
         """Name a channel."""
@@ -129,8 +131,11 @@ class DirectLayer:
         self.taker = taker
 
     async def receive(self, channel):
-        """Wait."""
-        await asyncio.Event().wait()
+        """Return what the taker did not take, and then wait."""
+        self.receivers += 1
+        if not self.waiting:
+            await asyncio.Event().wait()
+        return self.waiting.pop(0)
 
     def discard_channel(self, channel):
         """Forget."""
@@ -149,6 +154,23 @@ async def test_our_layer_hands_over_without_a_turn_of_the_loop(tasks):
     await world.inbox.close()
     assert layer.discarded == ["own"]
     assert layer.groups == []
+
+
+async def test_only_an_event_that_must_wait_is_waited_for(tasks):
+    """A connection that gets none has no task for it; all that comes afterwards has its turn."""
+    layer = DirectLayer()
+    world = World(layer, tasks)
+    await world.inbox.open((), print)
+    assert layer.taker(PUSH) is True
+    await asyncio.sleep(0)
+    assert layer.receivers == 0
+    for event in (OTHER, OTHER):
+        layer.waiting.append(event)
+        assert layer.taker(event) is False
+    assert await world.has(3) == [PUSH, OTHER, OTHER]
+    await asyncio.sleep(0)
+    assert layer.receivers == 3
+    assert layer.taker(PUSH) is True
 
 
 async def test_an_inbox_that_never_opened_closes(tasks):

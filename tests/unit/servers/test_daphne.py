@@ -4,12 +4,16 @@ import asyncio
 from functools import partial
 
 import pytest
+from autobahn.twisted import websocket
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.tcp import Connection
 
 from bazis_ws_channels.servers import daphne, make_writer, on_server_stop
 from bazis_ws_channels.servers.daphne import DaphneWriter, protocol_of
+from bazis_ws_channels.servers.daphne_options import spare_dump
 
 
 class Transport(Connection):
@@ -312,3 +316,20 @@ async def test_another_loop_than_the_reactors(reactor, monkeypatch):
     reactor.running = False
     on_server_stop(print)
     assert reactor.triggers == []
+
+
+def test_autobahn_colours_nothing_for_its_debug_log(monkeypatch):
+    """From the first connection on: it did so for each read from a socket."""
+    for module in (websocket, protocol):
+        for name in ("hltype", "hlval"):
+            monkeypatch.setattr(module, name, getattr(module, name))  # to be put back
+    factory = WebSocketServerFactory()
+    factory.protocol = WebSocketServerProtocol
+    spare_dump(factory)
+    for module in (websocket, protocol):
+        assert module.hltype(make) is make
+        assert module.hlval(5, color="red") == 5
+    assert factory.protocol is not WebSocketServerProtocol
+    spared = factory.protocol
+    spare_dump(factory)
+    assert factory.protocol is spared
