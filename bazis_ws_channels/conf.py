@@ -200,6 +200,32 @@ class _Limits:
         return _setting("BAZIS_WS_MAX_WATCHED", 200)
 
 
+class _Anonymous:
+    """Settings of sessions without a user."""
+
+    @property
+    def BAZIS_WS_ANONYMOUS(self) -> bool:
+        """Whether a random token that a client makes opens a session without a user."""
+        return _setting("BAZIS_WS_ANONYMOUS", False)
+
+    @property
+    def BAZIS_WS_ANONYMOUS_COMMON(self) -> bool:
+        """Whether those sessions get what is broadcast: then anybody can hear it."""
+        return _setting("BAZIS_WS_ANONYMOUS_COMMON", False)
+
+    @property
+    def BAZIS_WS_MAX_ANONYMOUS(self) -> int:
+        """Anonymous sessions of a process; more get `server_busy`."""
+        return _setting("BAZIS_WS_MAX_ANONYMOUS", 1000)
+
+    @property
+    def BAZIS_WS_MAX_ANONYMOUS_BY_ADDRESS(self) -> int:
+        """The same for one client address, where it is public or comes in a trusted header; more
+        get `too_many_connections`.
+        """
+        return _setting("BAZIS_WS_MAX_ANONYMOUS_BY_ADDRESS", 100)
+
+
 class _Delivery:
     """Settings of delivery."""
 
@@ -304,7 +330,7 @@ class _Spaces:
         return _setting("BAZIS_WS_ID_AS_STRING", False)
 
 
-class Settings(_Tokens, _Endings, _Limits, _Delivery, _History, _Presence, _Spaces):
+class Settings(_Tokens, _Endings, _Limits, _Anonymous, _Delivery, _History, _Presence, _Spaces):
     """Read ``BAZIS_WS_*`` from Django's settings.
 
     A change is seen at once, by ``override_settings`` or by assignment. A property's docstring is

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable
-from typing import Any, ClassVar
+from typing import Any
 
 from channels.consumer import get_handler_name
 from channels.db import aclose_old_connections
@@ -25,6 +25,7 @@ from .connection.inbox import Inbox
 from .connection.intake import Intake
 from .connection.limits import Limits, Refusal, cost_of
 from .connection.line import Line
+from .connection.reach import Reach
 from .connection.session import Session
 from .connection.tasks import Tasks
 from .counters import counts
@@ -49,21 +50,18 @@ _UNSERVED = {
 }
 
 
-class UserWsConsumer(Endings, Following):
+class UserWsConsumer(Endings, Following, Reach):
     """Serve the protocol of this package on one connection.
 
     To add a message from clients, write a method `client_<type>` (dots become underscores); it
-    gets the decoded object and needs a session unless `open_types` names the type. It may raise
-    `BadMessage`. To add one from the channel layer, write a method of the event's type, as in
-    any consumer. Client messages run one after another, and so do events; the two don't wait
-    for each other.
+    gets the decoded object and needs a user's session, unless `open_types` or `anonymous_types`
+    names the type. It may raise `BadMessage`. To add one from the channel layer, write a method
+    of the event's type, as in any consumer. Client messages run one after another, and so do
+    events; the two don't wait for each other.
 
     Unlike channels' consumers, it makes no task and no thread hop for a group message, and it
     cleans up however the connection ends.
     """
-
-    #: Types served without a session.
-    open_types: ClassVar[frozenset[str]] = frozenset({"ping"})
 
     _gate: Gate
 
@@ -208,9 +206,9 @@ class UserWsConsumer(Endings, Following):
         handler = getattr(self, name, None) if _TYPE.fullmatch(kind) else None
         if handler is None:
             raise BadMessage(f"Unknown type: {kind[:64]!r}")
-        if kind not in self.open_types and not self._gate.is_live:
-            return await self.fail("not_authenticated", "Send a token first.")
         session = self.session
+        if (refusal := self.refusal(kind, session)) is not None:
+            return await self.fail(*refusal)
         await handler(content)
         await self._gate.tidy(session)
 

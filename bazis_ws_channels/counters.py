@@ -80,20 +80,20 @@ class Counts:
     """The counters of one process. What an event loop counts is counted by one thread.
 
     Attributes:
-        connections, sessions: those that are open now.
+        connections, sessions, anonymous: those that are open now; `sessions` are those of users.
         opened: connections since the start.
         closed: by close code.
         refused: errors told to clients, and handshakes refused, by code.
         received: frames from clients.
         delivered: published messages written to sockets.
-        published: by kind (``user``, ``common``) and outcome (``ok``, ``failed``).
+        published: by kind (``user``, ``common``, ``anonymous``) and outcome (``ok``, ``failed``).
         recovered: sessions that were resumed, by whether nothing was missed.
         missed: times that a client was told that messages are lost.
         redis_reconnects: connections made again after one was lost.
     """
 
     def __init__(self) -> None:
-        self.connections = self.sessions = self.opened = 0
+        self.connections = self.sessions = self.anonymous = self.opened = 0
         self.received = self.delivered = self.missed = self.redis_reconnects = 0
         self.closed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()

@@ -11,7 +11,10 @@ from .users import key_of
 
 __all__ = [
     "COMMON_CHANNEL",
+    "anonymous_group",
+    "anonymous_key",
     "common_group",
+    "is_anonymous",
     "key_group",
     "session_key",
     "user_group",
@@ -20,6 +23,8 @@ __all__ = [
 
 #: The group of everybody with a session.
 COMMON_CHANNEL = "common"
+#: How the groups of anonymous sessions begin.
+_ANONYMOUS = "anonymous_ws."
 
 #: What every channel layer takes in a group name (channels' ``BaseChannelLayer``): ASCII
 #: letters, digits, ``-_.``, under 100 characters in all. A leading dot marks a digest.
@@ -39,6 +44,23 @@ def user_group(pk: Any) -> str:
 def key_group(key: str) -> str:
     """Return the group of all connections of the user with this key."""
     return f"user_ws.{_name(key)}"
+
+
+def anonymous_key(token: str) -> str:
+    """Return the key of the anonymous sessions of a token, in the current namespace: a digest, for
+    the token is a secret, and the key gets into names at Redis.
+    """
+    return key_of(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def anonymous_group(key: str) -> str:
+    """Return the group of the anonymous sessions with this key: never a user's."""
+    return f"{_ANONYMOUS}{_name(key)}"
+
+
+def is_anonymous(group: str) -> bool:
+    """Tell whether a group is one of anonymous sessions."""
+    return group.startswith(_ANONYMOUS)
 
 
 def watch_group(key: str) -> str:

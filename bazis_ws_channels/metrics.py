@@ -81,6 +81,7 @@ _registries: list[CollectorRegistry] = []
 def _gauges() -> Iterator[Metric]:
     yield _gauge("connections", "Open WebSocket connections.", counts.connections)
     yield _gauge("sessions", "Connections with a signed-in user.", counts.sessions)
+    yield _gauge("anonymous_sessions", "Connections without a user.", counts.anonymous)
     build = GaugeMetricFamily("bazis_ws_build_info", "The package's version.", labels=["version"])
     build.add_metric([_version()], 1)
     yield build

@@ -112,6 +112,7 @@ def subscribed_frame(
     """Return the message that a session is live.
 
     Args:
+        pk: the user's primary key; None: it is an anonymous session.
         expires_in: seconds until the session's end; None: it has none.
         position: where in the streams what follows begins; None where nothing is recorded.
         recovered: whether everything since the client's position follows; None if it sent none.
@@ -120,7 +121,7 @@ def subscribed_frame(
     return _dumps(
         {
             "type": "subscribed",
-            "user": json_id(pk),
+            "user": None if pk is None else json_id(pk),
             "expires_in": expires_in,
             "position": position,
             "recovered": recovered,

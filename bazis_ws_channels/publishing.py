@@ -19,11 +19,13 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Model
 from django.utils import translation
+from django.views.decorators.debug import sensitive_variables
 
 from . import sending
+from .auth.anonymous import checked
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError
-from .groups import common_group, key_group
+from .groups import anonymous_group, anonymous_key, common_group, key_group
 from .presence.queries import acount_quietly, count_command, count_from, count_quietly
 from .protocol import data_frame
 from .types import GroupMessage
@@ -35,11 +37,13 @@ __all__ = [
     "abroadcast",
     "anotify",
     "apublish",
+    "apublish_anonymous",
     "apublish_changed",
     "broadcast",
     "notification",
     "notify",
     "publish",
+    "publish_anonymous",
     "publish_changed",
 ]
 
@@ -48,7 +52,7 @@ logger = logging.getLogger("bazis_ws_channels")
 #: Characters of an idempotency key.
 _LONGEST_KEY = 255
 
-#: A message to each user, by key; or to everybody, by None.
+#: A message to each user, by key; or to everybody, or to an anonymous session, by None.
 Addressed = tuple[str | None, GroupMessage]
 
 
@@ -132,6 +136,40 @@ async def abroadcast(
     """Async twin of `broadcast`."""
     once = await in_space(_digest, idempotency_key)
     message = await in_space(_to_everybody, data, record, once)
+    await _asend([message], once, on_commit, using)
+
+
+@sensitive_variables()
+def publish_anonymous(
+    token: str,
+    data: Any,
+    *,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
+    """Hand `data` to the anonymous sessions of a token, which the client has told you. It can't be
+    replayed, and reaches nobody while ``BAZIS_WS_ANONYMOUS`` is off.
+
+    Takes and raises what `publish` does, and `ValueError` for what can't be such a token.
+    """
+    sending.refuse_on_loop("apublish_anonymous")
+    once = _digest(idempotency_key)
+    _send([_to_anonymous(token, data, once)], once, on_commit, using)
+
+
+@sensitive_variables()
+async def apublish_anonymous(
+    token: str,
+    data: Any,
+    *,
+    idempotency_key: str | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
+    """Async twin of `publish_anonymous`."""
+    once = await in_space(_digest, idempotency_key)
+    message = await in_space(_to_anonymous, token, data, once)
     await _asend([message], once, on_commit, using)
 
 
@@ -268,6 +306,12 @@ async def _ato_users(
 
 def _to_everybody(data: Any, record: bool, once: str | None) -> Addressed:
     return None, sending.push(common_group(), data_frame(data), record=record, once=once)
+
+
+@sensitive_variables()
+def _to_anonymous(token: str, data: Any, once: str | None) -> Addressed:
+    group = anonymous_group(anonymous_key(checked(token)))
+    return None, sending.push(group, data_frame(data), once=once)
 
 
 def _to_each(

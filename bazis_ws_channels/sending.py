@@ -22,6 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
+from .groups import is_anonymous
 from .history.base import Streams
 from .history.memory import Results
 from .redis.breaker import Breaker
@@ -53,8 +54,8 @@ logger = logging.getLogger("bazis_ws_channels")
 #: Messages in one round; more go in several, so that none keeps Redis or the loop busy for long.
 _ROUND = 500
 
-#: Called with all that is published, a user's key (None for everybody) and the message:
-#: by the test kit.
+#: Called with all that is published, a user's key (None for everybody, or for an anonymous session)
+#: and the message: by the test kit.
 taps: list[Callable[[str | None, GroupMessage], None]] = []
 
 #: One breaker for each layer: whether its Redis has just failed.
@@ -106,7 +107,7 @@ def noted(messages: Sequence[tuple[str | None, GroupMessage]]) -> Iterator[None]
     """Stamp and count what is published while it is handed over, and show it to the taps.
 
     Args:
-        messages: each with its user's key, or with None for everybody.
+        messages: each with its user's key; with None for everybody, or for an anonymous session.
     """
     now = time.time()
     for _, (_, event) in messages:
@@ -119,9 +120,11 @@ def noted(messages: Sequence[tuple[str | None, GroupMessage]]) -> Iterator[None]
         yield
         outcome = "ok"
     finally:
-        broadcasts = sum(key is None for key, _ in messages)
-        counters.published("common", outcome, broadcasts)
-        counters.published("user", outcome, len(messages) - broadcasts)
+        others = [group for key, (group, _) in messages if key is None]
+        anonymous = sum(map(is_anonymous, others))
+        counters.published("anonymous", outcome, anonymous)
+        counters.published("common", outcome, len(others) - anonymous)
+        counters.published("user", outcome, len(messages) - len(others))
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

@@ -18,6 +18,7 @@ from ..conf import conf
 from ..exceptions import ServerBusy
 from ..loops import LoopLocal
 from . import tokens
+from .anonymous import aanonymous_identity, is_anonymous
 from .identity import Identity, identify, identify_all
 from .threads import DatabaseThread
 
@@ -212,7 +213,8 @@ def current_arrivals() -> Arrivals:
 
 @sensitive_variables()
 async def aauthenticate(token: str, *, is_known: bool = False) -> Identity:
-    """Return whose token this is, when it is its turn; a bad token never gets into the queue.
+    """Return whose token this is, when it is its turn; a bad token never gets into the queue, and
+    an anonymous one need not.
 
     Args:
         is_known: the token renews a session.
@@ -222,6 +224,8 @@ async def aauthenticate(token: str, *, is_known: bool = False) -> Identity:
         ServerBusy: more wait than can be served soon.
         django.db.Error: the database is out of reach.
     """
+    if is_anonymous(token):
+        return await aanonymous_identity(token)
     claims = await tokens.averify(token)
     if not conf.namespace_is_fixed:
         # Each is looked up in the context of its own handshake, which names the tenant.

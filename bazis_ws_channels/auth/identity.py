@@ -15,10 +15,11 @@ from django.views.decorators.debug import sensitive_variables
 
 from ..conf import conf
 from ..exceptions import AuthenticationFailed
+from ..groups import anonymous_group, common_group, key_group
 from ..presence.stores import get_store
 from ..presence.stores.base import Revoked, Token
 from ..times import microseconds
-from ..users import in_space, key_of, pk_of
+from ..users import in_space, key_of, namespace_of, pk_of
 from . import django_sessions, tokens
 from .credentials import is_stamp_of, stamp_of
 from .django_sessions import DjangoSession
@@ -35,15 +36,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An authenticated user, and until when.
+    """Who a session is, and until when.
 
     Attributes:
-        user: the user's instance.
-        key: the user's key, in the namespace in which the user was found.
+        user: the user's instance, or Django's `AnonymousUser`.
+        key: the user's key, or the anonymous token's, in the namespace of the sign-in.
         claims: those of the token; None for a Django session.
         since: `time.monotonic()` when the user was identified.
         stamp: of the user's credentials at that time.
         django_session: the Django session; None for a token, or where nobody knows of it.
+        is_anonymous: whether there is no user: see `anonymous`.
     """
 
     user: Any
@@ -52,6 +54,19 @@ class Identity:
     since: float
     stamp: str = field(default="", repr=False)
     django_session: DjangoSession | None = None
+    is_anonymous: bool = False
+
+    @property
+    def group(self) -> str:
+        """The group of all connections of this user, or of this anonymous token."""
+        return anonymous_group(self.key) if self.is_anonymous else key_group(self.key)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The groups whose messages a session gets, by stream."""
+        if self.is_anonymous and not conf.BAZIS_WS_ANONYMOUS_COMMON:
+            return {"user": self.group}
+        return {"user": self.group, "common": common_group(namespace_of(self.key))}
 
     @property
     def expires_at(self) -> float | None:

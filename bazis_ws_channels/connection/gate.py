@@ -16,8 +16,10 @@ from ..exceptions import PresenceUnavailable
 from ..history.positions import Since
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
+from .anonymous import AnonymousSession
 from .inbox import Inbox
 from .line import Line
+from .lobby import address_of
 from .patience import Patience
 from .session import Session
 from .tasks import Tasks
@@ -92,7 +94,7 @@ class Gate:
             ChannelLayerUnavailable, PresenceUnavailable: Redis is out of reach.
         """
         async with self.lock:
-            if self.session is not None and self.session.identity.key == identity.key:
+            if self.session is not None and self.session.group == identity.group:
                 await self.session.renew(identity, since)
             else:
                 await self._leave()
@@ -183,7 +185,10 @@ class Gate:
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
-        return Session(identity, self, layer, channel, self._line.push, self.lock, self._end_soon)
+        rest = (layer, channel, self._line.push, self.lock, self._end_soon)
+        if identity.is_anonymous:
+            return AnonymousSession(identity, self, *rest, address=address_of(self._scope))
+        return Session(identity, self, *rest)
 
     def _leave_aside(self) -> None:
         # No task of the connection, whose end would cancel `session_ended`: `close` waits for it.

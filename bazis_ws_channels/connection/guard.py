@@ -44,7 +44,10 @@ class Guard:
     def label(self) -> str:
         """Name the connection in a log message: never a token, never a body."""
         names = self.names()
-        return f"user {names['user']}, session {names['session']}" if names else "no session"
+        if not names:
+            return "no session"
+        user = "anonymous" if names["user"] is None else f"user {names['user']}"
+        return f"{user}, session {names['session']}"
 
     async def __call__(self, awaitable: Awaitable[Any]) -> None:
         """Await, and send the client an error if it fails."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..counters import counts
@@ -60,19 +60,26 @@ class Replay:
 
     Args:
         layer: the channel layer.
-        groups: those of the streams, in the order of `STREAMS`.
+        groups: those whose messages the session gets, by stream.
         write: sends a text frame to the client.
+        recorded: the streams that have positions.
 
     Attributes:
         places: where the session is in its streams, by group.
     """
 
-    def __init__(self, layer: Any, groups: Sequence[str], write: Callable[[str], None]) -> None:
-        self.places = {group: Place(stream) for group, stream in zip(groups, STREAMS, strict=True)}
+    def __init__(
+        self,
+        layer: Any,
+        groups: Mapping[str, str],
+        write: Callable[[str], None],
+        recorded: Collection[str] = STREAMS,
+    ) -> None:
+        self.places = {group: Place(stream) for stream, group in groups.items()}
         #: What the client is to be told of as `missed`, by stream.
         self._lost: dict[str, str] = {}
         self._write = write
-        self._groups = groups
+        self._groups = [group for stream, group in groups.items() if stream in recorded]
         self._history: Streams | None = getattr(layer, "streams", None)
         self._is_open = False
 
@@ -83,39 +90,42 @@ class Replay:
             ChannelLayerUnavailable: Redis is out of reach.
         """
         history = self._history
-        if history is None or not history.is_on:
+        if history is None or not history.is_on or not self._groups:
             return Resumption(None, None)
         self._is_open = True
-        tails = await history.open(self._groups, since or (None, None))
-        for place, tail in zip(self.places.values(), tails, strict=True):
-            place.move(tail.top)
+        wanted = self._wanted(since)
+        tails = await history.open(self._groups, list(wanted.values()))
+        for group, tail in zip(self._groups, tails, strict=True):
+            self.places[group].move(tail.top)
         if since is None:
             return Resumption(self._position(), None)
-        gaps = [missing(each, tail) for each, tail in zip(since, tails, strict=True)]
-        if any(gap is None for gap in gaps):
+        streams = zip(wanted.items(), tails, strict=True)
+        gaps = {stream: missing(at, tail) for (stream, at), tail in streams}
+        if None in gaps.values() or self._is_foreign(since):
             return Resumption(self._position(), False)
         try:
             frames = [
                 self._replayed(history, stream, entry)
-                for stream, gap in zip(STREAMS, gaps, strict=True)
+                for stream, gap in gaps.items()
                 for entry in gap or ()
             ]
         except Exception:
             # Written under other encryption keys, say. The client must not come back with it.
             logger.exception("Recorded messages can't be decoded; a client is told so.")
             return Resumption(self._position(), False)
-        return Resumption(dict(zip(STREAMS, map(str, since), strict=True)), True, frames)
+        return Resumption({stream: str(at) for stream, at in wanted.items()}, True, frames)
 
     def renew(self, since: Since | None) -> Resumption:
         """Go on with a session that has missed nothing."""
-        given = [place.last for place in self.places.values() if place.last is not None]
-        if not given:
+        if not self._is_open:
             return Resumption(None, None)
         if since is None:
             return Resumption(self._position(), None)
-        is_own = all(
-            at is not None and at.offset <= newest.offset
-            for at, newest in zip(since, given, strict=True)
+        wanted = self._wanted(since)
+        is_own = not self._is_foreign(since) and all(
+            (at := wanted[place.stream]) is not None and at.offset <= place.last.offset
+            for place in self.places.values()
+            if place.last is not None
         )
         return Resumption(self._position(), is_own)
 
@@ -172,7 +182,20 @@ class Replay:
                 place.move(place.last)
 
     def _position(self) -> dict[str, str]:
-        return {place.stream: str(place.last) for place in self.places.values()}
+        places = self.places.values()
+        return {place.stream: str(place.last) for place in places if place.last is not None}
+
+    def _wanted(self, since: Since | None) -> dict[str, Position | None]:
+        """Return the client's position in each recorded stream."""
+        named = dict(zip(STREAMS, since or (None, None), strict=True))
+        return {(stream := self.places[group].stream): named[stream] for group in self._groups}
+
+    def _is_foreign(self, since: Since) -> bool:
+        """Tell whether a position names a stream that is not recorded here: it is of a session
+        of another kind.
+        """
+        named = {stream for stream, at in zip(STREAMS, since, strict=True) if at is not None}
+        return not named <= self._wanted(None).keys()
 
     def _replayed(self, history: Streams, stream: str, entry: Entry) -> str:
         frame = history.decode(entry)["text"]

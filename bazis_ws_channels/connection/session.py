@@ -8,14 +8,13 @@ import dataclasses
 import logging
 import math
 import secrets
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, ClassVar
 
 from ..auth.identity import Identity
 from ..auth.reauthorization import Verdict, current_reauthorizer
 from ..counters import counts
-from ..groups import common_group, key_group
-from ..history.positions import Since
+from ..history.positions import STREAMS, Since
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
 from ..protocol import CLOSE_AUTH, subscribed_frame
@@ -53,6 +52,11 @@ class Session:
         has_ended: whether nothing is delivered any more.
     """
 
+    #: Whether it is a session without a user: `pk` is None then.
+    is_anonymous: ClassVar = False
+    #: Streams whose messages are recorded for it.
+    recorded: ClassVar[Collection[str]] = STREAMS
+
     def __init__(
         self,
         identity: Identity,
@@ -68,12 +72,10 @@ class Session:
         self.user = identity.user
         self.context = contextvars.copy_context()
         self.pk = identity.user.pk
-        self.group = key_group(identity.key)
-        namespace = namespace_of(identity.key)
-        self.common_group = common_group(namespace)
+        self.group = identity.group
         self.is_live = False
         self.has_ended = False
-        self.watches = Watches(layer, channel, write, namespace)
+        self.watches = Watches(layer, channel, write, namespace_of(identity.key))
         self._watcher = watcher
         self._layer = layer
         self._channel = channel
@@ -81,7 +83,8 @@ class Session:
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
-        self._replay = Replay(layer, (self.group, self.common_group), write)
+        self._groups = identity.groups
+        self._replay = Replay(layer, self._groups, write, self.recorded)
         self._expiry = Expiry(self._expired)
 
     async def open(self, since: Since | None) -> None:
@@ -96,15 +99,15 @@ class Session:
         """
         # Join the groups before checking revocations: a revocation in between arrives through
         # the group.
-        await self._layer.group_add(self.group, self._channel)
-        await self._layer.group_add(self.common_group, self._channel)
+        for group in self._groups.values():
+            await self._layer.group_add(group, self._channel)
         # Read the streams after joining and before anybody counts this session: then what comes
         # live begins where they end, and nothing that was counted is before that.
         resumption = await self._replay.open(since)
         self._held = [event for event in self._held if event["type"] != "ws.missed"]
         await self._connect(self.identity)
         self._start(self.identity, resumption)
-        counts.sessions += 1
+        self._enlist()
         counts.delivered += len(resumption.frames)
         if resumption.recovered is not None:
             counts.recovered[str(resumption.recovered).lower()] += 1
@@ -113,7 +116,6 @@ class Session:
         held, self._held = self._held, []
         for event in held:
             self._replay.give(event)
-        current_reauthorizer().add(self)
 
     async def renew(self, identity: Identity, since: Since | None) -> None:
         """Continue with a newer token of the same user. Groups and watches stay.
@@ -132,9 +134,9 @@ class Session:
 
     def stop(self) -> None:
         """Deliver nothing any more."""
-        counts.sessions -= self.is_live
+        if self.is_live:
+            self._delist()
         self.is_live, self.has_ended = False, True
-        current_reauthorizer().discard(self)
         self._expiry.cancel()
 
     async def close(self) -> None:
@@ -142,8 +144,8 @@ class Session:
         self.stop()
         self._replay.close()
         await self.watches.clear()
-        await self._layer.group_discard(self.group, self._channel)
-        await self._layer.group_discard(self.common_group, self._channel)
+        for group in self._groups.values():
+            await self._layer.group_discard(group, self._channel)
         await current_tracker().disconnect(self.id)
 
     def deliver(self, event: Event) -> None:
@@ -203,6 +205,15 @@ class Session:
             logger.exception("ws_can_watch() of user %s failed; the watches go on.", self.pk)
 
     # --- the beginning and the end ----------------------------------------------------------
+
+    def _enlist(self) -> None:
+        """Be counted, and looked at again, from now on."""
+        counts.sessions += 1
+        current_reauthorizer().add(self)
+
+    def _delist(self) -> None:
+        counts.sessions -= 1
+        current_reauthorizer().discard(self)
 
     async def _connect(self, identity: Identity) -> None:
         await current_tracker().connect(self.id, identity.key, self._watcher, identity.token)

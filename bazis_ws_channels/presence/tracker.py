@@ -72,8 +72,7 @@ class Tracker:
             PresenceUnavailable: the store is out of reach.
             ServerBusy: the server stops.
         """
-        if self._is_stopping:
-            raise ServerBusy(round(random.uniform(0.2, 2), 1))
+        self.refuse_if_stopping()
         is_new = self._roster.add(session_id, key, watcher)
         try:
             reply = await self._connect(session_id, key, token)
@@ -84,6 +83,15 @@ class Tracker:
             if is_new:
                 await self.disconnect(session_id)
             raise
+
+    def refuse_if_stopping(self) -> None:
+        """Let no new session begin when the server stops.
+
+        Raises:
+            ServerBusy: it does.
+        """
+        if self._is_stopping:
+            raise ServerBusy(round(random.uniform(0.2, 2), 1))
 
     async def disconnect(self, session_id: str) -> None:
         """Write that a session is gone. If that fails, it is written later.

@@ -13,6 +13,7 @@ from .outbox import (
     assert_broadcast,
     assert_not_published,
     assert_published,
+    assert_published_anonymous,
     capture,
 )
 from .presence import online
@@ -26,6 +27,7 @@ __all__ = [
     "assert_broadcast",
     "assert_not_published",
     "assert_published",
+    "assert_published_anonymous",
     "capture",
     "isolate",
     "online",

@@ -37,6 +37,14 @@ class WsTestMixin(TestCase):
         """Assert that a message was published to a user; see `Outbox.assert_published`."""
         self.ws_outbox.assert_published(user, data, count)
 
+    def assert_published_anonymous(
+        self, token: str, data: Any = ANY, count: int | None = 1
+    ) -> None:
+        """Assert that a message was published to anonymous sessions; see
+        `Outbox.assert_published_anonymous`.
+        """
+        self.ws_outbox.assert_published_anonymous(token, data, count)
+
     def assert_broadcast(self, data: Any = ANY, count: int | None = 1) -> None:
         """Assert that a message was published to everybody; see `Outbox.assert_broadcast`."""
         self.ws_outbox.assert_broadcast(data, count)

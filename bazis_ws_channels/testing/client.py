@@ -34,7 +34,8 @@ class WsClient:
     Args:
         application: an ASGI application; by default that of ``ASGI_APPLICATION``.
         user: who signs in, by a token that `auth.issue` makes.
-        token: or the token itself, valid or not.
+        token: or the token itself, valid or not; a random one opens an anonymous session, where
+            ``BAZIS_WS_ANONYMOUS`` allows those.
         path: the route.
         headers: further ones of the handshake, as text.
 

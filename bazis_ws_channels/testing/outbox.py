@@ -14,6 +14,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
 from .. import sending
+from ..auth.anonymous import checked
+from ..groups import anonymous_group, anonymous_key, is_anonymous
 from ..types import GroupMessage
 from ..users import pk_from_key, pk_of
 from .isolation import isolate
@@ -24,6 +26,7 @@ __all__ = [
     "assert_broadcast",
     "assert_not_published",
     "assert_published",
+    "assert_published_anonymous",
     "capture",
 ]
 
@@ -38,20 +41,28 @@ _active: list[Outbox] = []
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One message to one user, or to everybody.
+    """One message to one user, to everybody, or to one token's anonymous sessions.
 
     Attributes:
-        user: the user's primary key; None for a broadcast.
+        user: the user's primary key; None for a broadcast, and for anonymous sessions.
         data: what clients get: the published value after a JSON round trip.
         recorded: whether it can be replayed.
+        anonymous: the group of the anonymous sessions; None for users and broadcasts.
     """
 
     user: Any
     data: Any
     recorded: bool = True
+    anonymous: str | None = None
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether it was published to everybody."""
+        return self.user is None and self.anonymous is None
 
     def __str__(self) -> str:
-        to = "everybody" if self.user is None else f"user {self.user!r}"
+        to = "everybody" if self.is_broadcast else f"user {self.user!r}"
+        to = to if self.anonymous is None else "an anonymous session"
         return f"to {to}: {_short(self.data)}"
 
 
@@ -79,11 +90,21 @@ class Outbox(list[Published]):
         """Assert that a message was published to everybody. Arguments and errors as
         `assert_published`.
         """
-        self._assert([each for each in self if each.user is None], "everybody", data, count)
+        self._assert([each for each in self if each.is_broadcast], "everybody", data, count)
+
+    def assert_published_anonymous(
+        self, token: str, data: Any = ANY, count: int | None = 1
+    ) -> None:
+        """Assert that a message was published to the anonymous sessions of a token. Arguments and
+        errors as `assert_published`; `ValueError` for what can't be such a token.
+        """
+        group = anonymous_group(anonymous_key(checked(token)))
+        found = [each for each in self if each.anonymous == group]
+        self._assert(found, "the anonymous session", data, count)
 
     def assert_not_published(self, user: Any = None, data: Any = ANY) -> None:
         """Assert that nothing (or nothing with this `data`) was published to a user; without
-        `user` to nobody at all, broadcasts included.
+        `user` to nobody at all, broadcasts and anonymous sessions included.
         """
         pk = None if user is None else pk_of(user)
         expected = _as_json(data)
@@ -122,10 +143,11 @@ def capture() -> Iterator[Outbox]:
     outbox = Outbox()
 
     def tap(key: str | None, message: GroupMessage) -> None:
-        _, event = message
+        group, event = message
         pk = None if key is None else pk_from_key(key)
         data = json.loads(event["text"])["data"]
-        outbox.append(Published(pk, data, bool(event.get("record"))))
+        anonymous = group if is_anonymous(group) else None
+        outbox.append(Published(pk, data, bool(event.get("record")), anonymous))
 
     with isolate():
         sending.taps.append(tap)
@@ -145,6 +167,11 @@ def assert_published(user: Any, data: Any = ANY, count: int | None = 1) -> None:
 def assert_broadcast(data: Any = ANY, count: int | None = 1) -> None:
     """Assert it of the innermost `capture`; see `Outbox.assert_broadcast`."""
     _innermost().assert_broadcast(data, count)
+
+
+def assert_published_anonymous(token: str, data: Any = ANY, count: int | None = 1) -> None:
+    """Assert it of the innermost `capture`; see `Outbox.assert_published_anonymous`."""
+    _innermost().assert_published_anonymous(token, data, count)
 
 
 def assert_not_published(user: Any = None, data: Any = ANY) -> None:

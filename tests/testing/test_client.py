@@ -3,9 +3,10 @@
 import time
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 
-from bazis_ws_channels.publishing import abroadcast
+from bazis_ws_channels.publishing import abroadcast, apublish_anonymous, publish_anonymous
 from bazis_ws_channels.testing import WsClient, capture
 from tests.testing.test_outbox import without_redis  # noqa: F401
 
@@ -28,8 +29,6 @@ async def test_messages_arrive(alice, bob):
 
 async def test_sync_code_in_a_thread(alice):
     """What a sync view publishes arrives, too."""
-    from asgiref.sync import sync_to_async
-
     async with WsClient(user=alice) as client:
         assert await sync_to_async(alice.ws_publish)("from a view") == 1
         assert await client.receive_data() == "from a view"
@@ -54,6 +53,28 @@ async def test_tokens(alice):
         assert (await client.receive("error"))["code"] == "invalid_token"
         await client.send({"token": alice.ws_token()})
         await client.receive("subscribed")
+
+
+async def test_anonymous_sessions(ws_outbox, settings, alice):
+    """A random token opens one, where the project allows it; what is published is told apart."""
+    token, other = "visitor-0123456789", "visitor-9876543210"
+    async with WsClient(token=token) as client:
+        assert (await client.receive("error"))["code"] == "invalid_token"
+    settings.BAZIS_WS_ANONYMOUS = True
+    async with WsClient(token=token) as client:
+        assert client.subscribed["user"] is None
+        await apublish_anonymous(token, {"step": 1})
+        await apublish_anonymous(other, {"step": 2})
+        await sync_to_async(publish_anonymous)(token, "from a view")
+        await abroadcast("not for visitors")
+        assert await client.receive_data() == {"step": 1}
+        assert await client.receive_data() == "from a view"
+        await client.receive_nothing()
+        await client.send({"type": "watch", "users": [alice.pk]})
+        assert (await client.receive("error"))["code"] == "forbidden"
+    assert [each.user for each in ws_outbox] == [None] * 4
+    assert [bool(each.anonymous) for each in ws_outbox] == [True, True, True, False]
+    assert not any(each.recorded for each in ws_outbox[:3])
 
 
 async def test_a_user_who_is_refused(alice):

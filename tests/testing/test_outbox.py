@@ -9,12 +9,19 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.publishing import abroadcast, broadcast, notify, publish
+from bazis_ws_channels.publishing import (
+    abroadcast,
+    broadcast,
+    notify,
+    publish,
+    publish_anonymous,
+)
 from bazis_ws_channels.testing import (
     Published,
     assert_broadcast,
     assert_not_published,
     assert_published,
+    assert_published_anonymous,
     capture,
     isolate,
 )
@@ -41,6 +48,38 @@ def test_messages_are_captured_in_order(ws_outbox, without_redis, alice, bob):
         Published(bob.pk, "to both"),
         Published(None, [1]),
     ]
+
+
+def test_anonymous_sessions_are_told_apart(ws_outbox, without_redis, alice):
+    """From users and from everybody; by the token, which nothing shows."""
+    token, other = "visitor-0123456789", "visitor-9876543210"
+    publish_anonymous(token, {"step": 1, "of": 2})
+    publish_anonymous(token, {"step": 2, "of": 2}, idempotency_key="2")
+    publish_anonymous(token, {"step": 2, "of": 2}, idempotency_key="2")
+    assert_published_anonymous(token, {"step": 1})
+    ws_outbox.assert_published_anonymous(token, count=2)
+    ws_outbox.assert_published_anonymous(other, count=0)
+    with pytest.raises(AssertionError) as caught:
+        assert_broadcast()
+    assert "1. to an anonymous session: " in str(caught.value)
+    with pytest.raises(AssertionError) as caught:
+        assert_published_anonymous(other)
+    assert "to be published to the anonymous session 1 time(s), got 0" in str(caught.value)
+    assert "visitor" not in str(caught.value)
+    with pytest.raises(AssertionError, match="to anybody"):
+        assert_not_published()
+    assert_not_published(alice)
+    for wrong in ("short", "a.jwt.looks-like-this"):
+        with pytest.raises(ValueError, match="16 to 128"):
+            assert_published_anonymous(wrong)
+
+
+def test_anonymous_sessions_after_the_commit(ws_outbox, without_redis, transactional_db):
+    """As with users."""
+    with transaction.atomic():
+        publish_anonymous("visitor-0123456789", 1, on_commit=True)
+        assert ws_outbox == []
+    ws_outbox.assert_published_anonymous("visitor-0123456789", 1)
 
 
 async def test_async_code_is_captured(ws_outbox, without_redis, alice):

@@ -44,8 +44,9 @@ DOCUMENTED = {"_asdict", "_base_manager", "_default_manager", "_meta", "_replace
 #: What the contract's modules offer.
 OFFERED = {
     "publishing": [
-        "MessageTooBig", "PublishError", "abroadcast", "anotify", "apublish", "apublish_changed",
-        "broadcast", "notification", "notify", "publish", "publish_changed",
+        "MessageTooBig", "PublishError", "abroadcast", "anotify", "apublish", "apublish_anonymous",
+        "apublish_changed", "broadcast", "notification", "notify", "publish", "publish_anonymous",
+        "publish_changed",
     ],
     "presence": [
         "Status", "acount", "alast_seen", "aonline", "aonline_count", "aonline_users",
@@ -57,7 +58,8 @@ OFFERED = {
         "disconnect", "issue", "revoke_before", "revoke_token", "user_from_token",
     ],
     "groups": [
-        "COMMON_CHANNEL", "common_group", "key_group", "session_key", "user_group", "watch_group",
+        "COMMON_CHANNEL", "anonymous_group", "anonymous_key", "common_group", "is_anonymous",
+        "key_group", "session_key", "user_group", "watch_group",
     ],
     "signals": ["user_offline", "user_online"],
     "serializers": ["LastSeenField", "OnlineField", "UserWsSerializerMixin"],
