@@ -9,7 +9,7 @@ DIST ?= dist
 JS := $(NPM) --prefix tests/js
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test unit lint types js js-tools docs tables bench shape wheel
+.PHONY: help check format test unit lint types js js-tools docs quickstart tables bench shape wheel
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,11 @@ lint:  ## Style: ruff
 types:  ## Types: mypy --strict
 	$(PYTHON) -m mypy
 
-docs:  ## The README and docs/: links, tables, snippets, the quickstart
-	$(PYTHON) -m pytest tests/test_docs.py tests/test_readme.py tests/test_quickstart.py $(ARGS)
+docs:  ## The README and docs/: links, tables, snippets
+	$(PYTHON) -m pytest tests/test_docs.py tests/test_readme.py tests/quickstart $(ARGS)
+
+quickstart:  ## docs/quickstart.md as it is written, by the watch: pip, a browser, two minutes
+	$(PYTHON) -m pytest -m quickstart tests/quickstart $(ARGS)
 
 tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
 	$(PYTHON) -m tests.tables
@@ -55,7 +58,7 @@ bench:  ## The benchmarks: half an hour; ARGS=--quick takes five minutes
 shape:  ## The sizes and import chains of the package; ARGS=<commit> beside it
 	$(PYTHON) -m tests.benchmarks.shape $(ARGS)
 
-wheel:  ## Build the wheel, and use it in a project outside the repository
+wheel:  ## Build the wheel, and look what it holds; `make quickstart` uses it
 	rm -rf $(DIST)
 	$(PYTHON) -m build --wheel --outdir $(DIST) .
 	$(PYTHON) .ci/check_wheel.py $(DIST)/*.whl

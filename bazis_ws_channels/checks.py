@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +131,11 @@ def check_user_model(**kwargs: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     # Django's own user can have no mixin, and needs none: publishing takes any user.
     if not issubclass(model, UserWsMixin) and model._meta.label != "auth.User":
-        hint = "class User(bazis_ws_channels.models.UserWsMixin, AbstractUser): ..."
+        hint = (
+            "class User(bazis_ws_channels.models.UserWsMixin, AbstractUser): ..."
+            " It needs no migration. If the model isn't yours, silence this check: `publishing`"
+            " takes any user."
+        )
         messages.append(
             Warning(f"{model.__name__} has no UserWsMixin.", hint=hint, id="bazis_ws.W020")
         )
@@ -222,9 +227,11 @@ def check_daphne(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_application(**kwargs: Any) -> list[CheckMessage]:
-    """Find an ASGI application that is missing, or has no route to the consumer."""
-    from .routing import serves_sockets
+    """Find an ASGI application that is missing, or has no route to the consumer.
 
+    Its module is imported only by the commands `check` and `runserver`: it is the project's, may do
+    anything when it is imported, and has no place in a `migrate` or in a Celery worker.
+    """
     name = getattr(settings, "ASGI_APPLICATION", None)
     if not name:
         if not apps.is_installed("daphne"):
@@ -232,6 +239,10 @@ def check_application(**kwargs: Any) -> list[CheckMessage]:
         hint = 'For instance "mysite.asgi.application".'
         message = "ASGI_APPLICATION is not set: runserver will not serve WebSockets."
         return [Warning(message, hint=hint, id="bazis_ws.W052")]
+    if not _is_about_serving():
+        return []
+    from .routing import serves_sockets
+
     try:
         application = import_string(name)
     except Exception as error:  # the project's module may raise anything
@@ -240,11 +251,17 @@ def check_application(**kwargs: Any) -> list[CheckMessage]:
     if serves_sockets(application) is False:
         hint = (
             '"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns)) in a'
-            " ProtocolTypeRouter; see the README."
+            " ProtocolTypeRouter; see docs/quickstart.md."
         )
         message = f"{name} has no WebSocket route to UserWsConsumer: nobody can connect."
         return [Warning(message, hint=hint, id="bazis_ws.W054")]
     return []
+
+
+def _is_about_serving() -> bool:
+    """Tell whether somebody asks what is wrong, or is about to serve the application."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    return command in ("check", "runserver")
 
 
 def _is_unique(model: Any, name: str) -> bool:

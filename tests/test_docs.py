@@ -224,6 +224,19 @@ def test_token_view(rf, alice):
     assert auth.user_from_token(json.loads(view(request).content)["token"]) == alice
 
 
+def test_token_for_a_password(rf, alice):
+    """The other view of the page returns one for a password, whatever cookies come."""
+    alice.set_password("wonderland")
+    alice.save()
+    view = run("tokens.md", "password")["token_for_password"]
+    right = {"username": alice.username, "password": "wonderland"}
+    token = json.loads(view(rf.post("/", right)).content)["token"]
+    assert auth.user_from_token(token) == alice
+    for wrong in ({}, {**right, "password": "looking-glass"}, {**right, "username": "bob"}):
+        assert view(rf.post("/", wrong)).status_code == 401
+    assert view(rf.get("/", right)).status_code == 405
+
+
 def test_simple_jwt(settings, alice):
     """The settings of the page accept Simple JWT's tokens."""
     for name, value in run("tokens.md", "simple_jwt").items():
@@ -242,6 +255,12 @@ FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.S)
 def file_of(page, name):
     """Return a file that a page shows."""
     return dict(FILE.findall(page_of(page)))[name]
+
+
+def test_spaces():
+    """The page's module for tenants is the one that `tests/places/test_tenants.py` tries."""
+    tried = (ROOT / "tests/places/tenants/spaces.py").read_text()
+    assert tried.endswith(file_of("django.md", "mysite/spaces.py"))
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")

@@ -51,7 +51,7 @@ class Subscriber:
         self._link: Link | None = None  # set while subscriptions can be made
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()
-        self._was_lost = False
+        self._was_lost = self._is_outage_logged = False
         self._was_connected = False
         self._failures = 0
         self._last_error: Exception | None = None
@@ -143,7 +143,7 @@ class Subscriber:
             self._listener = None
         self._subscriptions.clear()
         self._patterns.clear()
-        self._was_lost = False
+        self._was_lost = self._is_outage_logged = False
 
     # --- listening --------------------------------------------------------------------------
 
@@ -157,6 +157,7 @@ class Subscriber:
                     expected = isinstance(error, RedisError | OSError)
                     what = explain(error) if expected else error
                     logger.error("No subscriptions at Redis: %s", what, exc_info=not expected)
+                    self._is_outage_logged = True
             self._failures += 1
             self._disconnected()
             # Up to a second, with jitter, so that not all processes reconnect at once.
@@ -206,14 +207,15 @@ class Subscriber:
             return await self._deliver(reply[-2].decode(), reply[-1])
         if kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
-            if self._was_lost and self.is_confirmed:
+            if self.is_confirmed:
                 self._became_ready()
         return 0
 
     def _became_ready(self) -> None:
-        if self._was_lost:
-            self._was_lost = False
+        if self._was_lost or self._is_outage_logged:
             logger.error("The subscriptions at Redis are back.")
+        was_lost, self._was_lost, self._is_outage_logged = self._was_lost, False, False
+        if was_lost:
             self._on_back()
 
     def _disconnected(self) -> None:

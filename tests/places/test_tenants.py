@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from asgiref.sync import sync_to_async
+from websockets.exceptions import InvalidStatus
 
 from tests.kit import Client, Daphne, fetch
 from tests.places.postgres import Postgres
@@ -93,6 +94,11 @@ async def test_tenants_have_nothing_in_common(project, server):
         async with Client(url, project.tokens["a"][1], host="127.0.0.1", port=server.port) as a2:
             await a2.subscribed()
             assert (await a.receive_type("presence"))["is_online"] is True
+
+        url = f"ws://nobody.localhost:{server.port}/ws"
+        stranger = Client(url, project.tokens["b"][0], host="127.0.0.1", port=server.port)
+        with pytest.raises(InvalidStatus, match="403"):
+            await stranger.__aenter__()
 
         await ask("password", "b")
         assert await b.closed() == 4401

@@ -384,8 +384,14 @@ APPLICATIONS = {
 }
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """Somebody has typed ``manage.py check``."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", "check"])
+
+
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_application(settings, monkeypatch, name):
+def test_application(settings, monkeypatch, asked, name):
     """An application without a route to the consumer is told, unless it can't be looked into."""
     application, serves = APPLICATIONS[name]
     assert serves_sockets(application) is serves
@@ -393,7 +399,28 @@ def test_application(settings, monkeypatch, name):
     assert set(found()) == (set() if serves is not False else {"W054"})
 
 
-def test_no_application(settings):
+@pytest.mark.parametrize(
+    ("arguments", "is_looked_at"),
+    [
+        (["check"], True),
+        (["check", "--deploy"], True),
+        (["--settings=mysite.settings", "check"], True),
+        (["runserver"], True),
+        (["migrate"], False),
+        (["makemigrations", "--check"], False),
+        (["test"], False),
+        (["-A", "mysite", "worker"], False),
+        ([], False),
+    ],
+)
+def test_when_the_application_is_looked_at(settings, monkeypatch, arguments, is_looked_at):
+    """Its module may do anything when it is imported: so not in `migrate`, nor in a worker."""
+    settings.ASGI_APPLICATION = "no.such.module.application"
+    monkeypatch.setattr(sys, "argv", ["manage.py", *arguments])
+    assert ("W053" in found()) is is_looked_at
+
+
+def test_no_application(settings, asked):
     """None, where runserver needs it; one that can't be imported."""
     settings.ASGI_APPLICATION = "tests.project.asgi.nothing"
     assert set(found()) == {"W053"}

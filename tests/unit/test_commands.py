@@ -43,6 +43,14 @@ def test_publishing(online):
     assert run("ws_broadcast", '"hello"') == "Published to everybody."
 
 
+@pytest.mark.parametrize("command", [("ws_publish", "user1", "1"), ("ws_broadcast", "1")])
+def test_publishing_where_nobody_hears_it(people, command):
+    """The layer of the unit tests is in memory: a command's own."""
+    said = io.StringIO()
+    call_command(*command, stdout=io.StringIO(), stderr=said)
+    assert "this command is another" in said.getvalue()
+
+
 @pytest.mark.parametrize("name", [("ws_publish", "user1"), ("ws_broadcast",)])
 def test_what_is_no_json(people, name):
     """With a hint for the shell."""

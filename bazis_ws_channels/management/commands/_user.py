@@ -1,15 +1,18 @@
-"""Arguments that several commands take: a user, JSON."""
+"""What several commands need: a user, JSON, a word about the channel layer."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from channels.layers import InMemoryChannelLayer
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 
-__all__ = ["find_user", "parse_json"]
+from ...sending import channel_layer
+
+__all__ = ["find_user", "mention_one_process", "parse_json"]
 
 
 def find_user(name: str) -> Any:
@@ -37,3 +40,12 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise CommandError(f"Not JSON: {error}. Quote it for the shell: '{{\"a\": 1}}'.") from None
+
+
+def mention_one_process(command: BaseCommand) -> None:
+    """Say that nobody hears the command where the channel layer is that of one process."""
+    if isinstance(channel_layer(), InMemoryChannelLayer):
+        command.stderr.write(
+            "The channel layer is in memory: it serves one process, and this command is another."
+            " Set CHANNEL_LAYERS to one in Redis, or publish in the server's process."
+        )

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...exceptions import WsError
 from ...publishing import broadcast
-from ._user import parse_json
+from ._user import mention_one_process, parse_json
 
 
 class Command(BaseCommand):
@@ -24,4 +24,5 @@ class Command(BaseCommand):
             broadcast(parse_json(options["json"]))
         except (TypeError, WsError) as error:
             raise CommandError(str(error)) from error
+        mention_one_process(self)
         self.stdout.write("Published to everybody.")

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...exceptions import WsError
 from ...publishing import publish
-from ._user import find_user, parse_json
+from ._user import find_user, mention_one_process, parse_json
 
 
 class Command(BaseCommand):
@@ -26,4 +26,5 @@ class Command(BaseCommand):
             count = publish([user], data)
         except (TypeError, WsError) as error:
             raise CommandError(str(error)) from error
+        mention_one_process(self)
         self.stdout.write(f"Published to {count} connection(s) of {user}.")

@@ -1,8 +1,13 @@
-"""Which tenant it is: of a WebSocket by its host, else as django-tenants has set it."""
+"""Which tenant it is: of a WebSocket by its host, else as django-tenants has set it.
+
+docs/django.md shows this file.
+"""
 
 from contextvars import ContextVar
 
+from channels.db import database_sync_to_async
 from django.db import connection
+from django_tenants.utils import get_tenant_domain_model, schema_context
 
 _schema = ContextVar("schema", default=None)
 
@@ -24,6 +29,17 @@ class TenantMiddleware:
         self.inner = inner
 
     async def __call__(self, scope, receive, send):
-        host = dict(scope["headers"])[b"host"].decode()
-        _schema.set(host.partition(".")[0])
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").partition(":")[0]
+        schema = await _schema_of(host)
+        if schema is None:
+            await receive()
+            return await send({"type": "websocket.close"})  # an HTTP 403: there is no such site
+        _schema.set(schema)
         return await self.inner(scope, receive, send)
+
+
+@database_sync_to_async
+def _schema_of(host):
+    with schema_context("public"):
+        domains = get_tenant_domain_model().objects.filter(domain=host)
+        return domains.values_list("tenant__schema_name", flat=True).first()

@@ -188,6 +188,18 @@ async def test_a_loss_is_told_once_and_made_good(world, fake_redis, caplog):
     await until(lambda: world.delivered)
 
 
+async def test_an_outage_before_the_first_subscription(world, fake_redis, caplog):
+    """Nothing was lost by it; but it was logged, so its end is logged too."""
+    fake_redis.answer("SUBSCRIBE", CUT)
+    await world.subscriber.subscribe("a")
+    assert world.told == []
+    levels = {record.message.partition(":")[0]: record.levelname for record in caplog.records}
+    assert levels == {
+        "No subscriptions at Redis": "ERROR",
+        "The subscriptions at Redis are back.": "ERROR",
+    }
+
+
 async def test_nothing_is_left_to_subscribe_after_a_loss(world, fake_redis):
     """It is told all the same."""
     await world.subscriber.subscribe("a")
