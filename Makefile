@@ -9,7 +9,7 @@ DIST ?= dist
 JS := $(NPM) --prefix tests/js
 
 .DEFAULT_GOAL := help
-.PHONY: help check format test unit lint types js js-tools docs quickstart tables bench shape wheel
+.PHONY: help check format test unit lint types js js-tools docs quickstart tables operating servers bench shape wheel
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,12 @@ quickstart:  ## docs/quickstart.md as it is written, by the watch: pip, a browse
 
 tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
 	$(PYTHON) -m tests.tables
+
+operating:  ## A rolling restart behind nginx, under load; on a machine that does nothing else
+	$(PYTHON) -m pytest tests/operating -m alone -n 0 $(ARGS)
+
+servers:  ## What holds under each ASGI server; needs the extra `servers`, and nginx
+	$(PYTHON) -m pytest -m servers $(ARGS)
 
 js: js-tools  ## The browser client: tests, lint, types, the npm package
 	node --test tests/js/*.test.mjs

@@ -6,8 +6,6 @@ import gc
 import importlib
 import json
 import re
-import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -261,31 +259,3 @@ def test_spaces():
     """The page's module for tenants is the one that `tests/places/test_tenants.py` tries."""
     tried = (ROOT / "tests/places/tenants/spaces.py").read_text()
     assert tried.endswith(file_of("django.md", "mysite/spaces.py"))
-
-
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-def test_nginx(tmp_path):
-    """nginx takes the configuration of the page."""
-    server = file_of("deployment.md", "nginx.conf")
-    config = tmp_path / "nginx.conf"
-    config.write_text(
-        f"pid {tmp_path}/pid; error_log stderr; events {{}} http {{ access_log off;\n{server}}}\n"
-    )
-    done = subprocess.run(
-        ["nginx", "-t", "-p", tmp_path, "-c", config], capture_output=True, text=True
-    )
-    assert "syntax is ok" in done.stderr, done.stderr
-    assert len(re.findall(r"server 127\S+ max_fails=0;", server)) == 4
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_systemd(tmp_path):
-    """systemd takes the unit of the page, with a program that is here."""
-    unit = tmp_path / "mysite-ws@1.service"
-    text = file_of("deployment.md", "mysite-ws@.service")
-    text = text.replace("/srv/mysite/venv/bin/daphne", "/bin/true").replace("/srv/mysite", "/tmp")
-    unit.write_text(text.replace("User=mysite", "User=root"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True
-    )
-    assert str(unit.name) not in done.stderr, done.stderr

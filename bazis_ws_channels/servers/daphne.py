@@ -16,6 +16,7 @@ from typing import Any
 from autobahn.websocket.protocol import PreparedMessage
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.threadable import isInIOThread
 
@@ -144,7 +145,8 @@ def protocol_of(send: Any) -> Any | None:
 
 
 def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
-    """Await `callback` before Twisted's reactor ends, if it runs this event loop.
+    """Await `callback` before Twisted's reactor ends, if it runs this event loop. From then on the
+    process takes no connections: clients come back at once, and are to meet another process.
 
     daphne cancels its applications on SIGTERM, unless a WebSocket handshake happened within the
     last second: then a KeyError skips it. Twisted's own trigger always runs.
@@ -159,6 +161,9 @@ def on_stop(callback: Callable[[], Awaitable[None]]) -> None:
             await stopping
 
     def trigger() -> Any:
+        for reader in reactor.getReaders():  # type: ignore[attr-defined]
+            if IListeningPort.providedBy(reader):
+                reader.stopListening()
         deferred = Deferred.fromFuture(asyncio.ensure_future(limited(callback())))
         deferred.addErrback(lambda failure: logger.warning("The end was cut short: %r", failure))
         return deferred

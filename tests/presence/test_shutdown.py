@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 
+import pytest
 from asgiref.sync import sync_to_async
 
 from tests.kit import Client, until
@@ -68,3 +69,23 @@ async def test_a_client_that_does_not_answer_holds_nothing_up(start, alice, redi
         await sync_to_async(server.wait)(5)
         assert not await is_online(alice)
         client.socket.transport.abort()
+
+
+async def test_who_comes_back_does_not_meet_the_one_that_stops(start, alice, bob):
+    """It takes no connection from the first close frame on, so that a proxy goes to another."""
+    server = await start()
+    async with (
+        Client(server.ws, alice.ws_token()) as mute,
+        Client(server.ws, bob.ws_token()) as other,
+    ):
+        await mute.subscribed()
+        await other.subscribed()
+        mute.socket.transport.pause_reading()  # which makes the end take a second
+        server.terminate()
+        assert await other.closed() == 4503
+        with pytest.raises(ConnectionRefusedError):
+            await Client(server.ws, bob.ws_token()).__aenter__()
+        assert server.process.poll() is None, "it has ended: this proved nothing"
+        mute.socket.transport.abort()
+        await sync_to_async(server.wait)()
+        assert server.tracebacks == 0

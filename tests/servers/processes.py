@@ -2,14 +2,15 @@
 
 import random
 import re
-import socket
 import ssl
 import subprocess
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 from tests.kit import Client, Daphne, Server, Uvicorn, wait_until
 from tests.kit.redis import PORTS
+from tests.operating.deployment import Front, connected
 
 APPLICATION = "tests.servers.asgi:application"
 
@@ -75,9 +76,50 @@ class UnixDaphne(_WithFolder):
 
     def client(self, token=None):
         """Return a client on that socket."""
-        bare = socket.socket(socket.AF_UNIX)
-        bare.connect(self.path)
-        return Client("ws://localhost/ws", token, sock=bare)
+        return Client("ws://localhost/ws", token, sock=connected(self.path))
+
+
+class _BehindNginx:
+    """What stands behind the nginx of docs/deployment.md."""
+
+    @cached_property
+    def front(self):
+        """nginx, started when a client is first made."""
+        front = Front(upstream=self.upstream)
+        front.wait_until_ready()
+        return front
+
+    def stop(self):
+        """End both."""
+        if "front" in vars(self):
+            self.front.stop()
+        super().stop()
+
+
+class NginxTcp(_BehindNginx, PlainDaphne):
+    """daphne over TCP, behind nginx."""
+
+    @property
+    def upstream(self):
+        """Where nginx finds it."""
+        return f"127.0.0.1:{self.port}"
+
+    def client(self, token=None):
+        """Return a client of nginx."""
+        return Client(self.front.ws, token)
+
+
+class NginxTlsUnix(_BehindNginx, UnixDaphne):
+    """daphne on a unix socket, behind nginx with TLS."""
+
+    @property
+    def upstream(self):
+        """Where nginx finds it."""
+        return f"unix:{self.path}"
+
+    def client(self, token=None):
+        """Return a client of nginx."""
+        return Client(self.front.wss, token, ssl=self.front.context)
 
 
 class UvicornWebsockets(Uvicorn):
@@ -133,6 +175,8 @@ SERVERS: list[type[Server]] = [
     PlainDaphne,
     TlsDaphne,
     UnixDaphne,
+    NginxTcp,
+    NginxTlsUnix,
     UvicornWebsockets,
     UvicornSansio,
     UvicornWsproto,

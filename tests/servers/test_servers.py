@@ -1,15 +1,36 @@
-"""The table of docs/deployment.md: each row is a test, each column a server."""
+"""The table of docs/servers.md: each row is a test, each column a server."""
 
+import re
 import time
 
 import pytest
 from asgiref.sync import sync_to_async
+from websockets.exceptions import InvalidHandshake
 
 from bazis_ws_channels import presence
 from bazis_ws_channels.publishing import apublish
-from tests.kit import until
+from tests.kit import ROOT, until
 from tests.presence.support import QUICK
-from tests.servers.processes import SERVERS, Granian, UvicornWebsockets
+from tests.servers.processes import (
+    SERVERS,
+    Granian,
+    Hypercorn,
+    NginxTcp,
+    NginxTlsUnix,
+    PlainDaphne,
+    TlsDaphne,
+    UnixDaphne,
+    UvicornSansio,
+    UvicornWebsockets,
+    UvicornWsproto,
+)
+
+#: What a client gets at the end of its server.
+CODES = {
+    **dict.fromkeys((PlainDaphne, TlsDaphne, UnixDaphne, NginxTcp, NginxTlsUnix, Hypercorn), 4503),
+    **dict.fromkeys((UvicornWebsockets, UvicornSansio, UvicornWsproto), 1012),
+    Granian: 1006,
+}
 
 #: All but one are a target of their own.
 PARAMS = [
@@ -104,6 +125,35 @@ async def test_sigterm(server, alice):
         await client.subscribed()
         server.terminate()
         code = await client.closed()
-        await leaves(alice)
-        assert code in {4503, 1012, 1001, 1006}
-        print(f"SIGTERM: close code {code}")
+        assert await leaves(alice) < 5
+        assert code == CODES[type(server)]
+    assert await sync_to_async(server.wait)() is not None
+
+
+async def test_while_it_stops_it_takes_no_connections(server, alice, bob):
+    """One that doesn't answer makes the end take its time; who comes back must not meet it."""
+    mute, other = server.client(alice.ws_token()), server.client(bob.ws_token())
+    async with mute, other:
+        await mute.subscribed()
+        await other.subscribed()
+        mute.socket.transport.pause_reading()
+        server.terminate()
+        await other.closed()
+        with pytest.raises((OSError, InvalidHandshake)):
+            await server.client(bob.ws_token()).__aenter__()
+        mute.socket.transport.abort()
+
+
+def test_the_table():
+    """It has a column for each server, with the code that each sends at its end."""
+    page = (ROOT / "docs/servers.md").read_text()
+    head, row = (
+        re.search(pattern, page, re.M)[0].split("|")[2:-1]
+        for pattern in (r"^\| \| daphne.*$", r"^\| SIGTERM: the client gets.*$")
+    )
+    names = [cell.strip().split()[0] for cell in head]
+    assert names == ["daphne", "behind", "uvicorn", "hypercorn", "granian"]
+    expected = [
+        CODES[each] for each in (PlainDaphne, NginxTcp, UvicornWebsockets, Hypercorn, Granian)
+    ]
+    assert [int(cell) for cell in row] == expected

@@ -9,7 +9,9 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.tcp import Connection
+from zope.interface import implementer
 
 from bazis_ws_channels.servers import daphne, make_writer, on_server_stop
 from bazis_ws_channels.servers.daphne import DaphneWriter, protocol_of
@@ -262,6 +264,17 @@ def test_a_send_that_is_not_daphnes_own(send):
 # --- the end of the server ------------------------------------------------------------------
 
 
+@implementer(IListeningPort)
+class Port:
+    """Where a reactor listens."""
+
+    is_open = True
+
+    def stopListening(self):
+        """Note it."""
+        self.is_open = False
+
+
 class Reactor:
     """What is asked of Twisted's reactor."""
 
@@ -269,6 +282,11 @@ class Reactor:
 
     def __init__(self):
         self.triggers = []
+        self.readers = [object(), Port()]
+
+    def getReaders(self):
+        """Return what it reads: connections, and the ports where it listens."""
+        return self.readers
 
     def addSystemEventTrigger(self, phase, event, function):
         """Note it."""
@@ -306,6 +324,7 @@ async def test_before_the_reactor_ends_we_clean_up(reactor, monkeypatch):
         deferred.addBoth(result.set_result)
         await asyncio.wait_for(result, 5)
     assert cleaned == [True]
+    assert not reactor.readers[1].is_open
 
 
 async def test_another_loop_than_the_reactors(reactor, monkeypatch):
