@@ -14,14 +14,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
+from .cluster_checks import check_cluster, check_cluster_names
 from .conf import conf
-from .redis.blocking import exchange
-from .redis.commands import Command
-from .redis.hosts import Host, hosts_of, presence_host
+from .redis.hosts import Host, presence_host
 
 __all__ = [
     "ALL_CHECKS",
-    "check_cluster",
     "check_cookies",
     "check_generated_key",
     "check_own_tokens",
@@ -33,7 +31,6 @@ __all__ = [
 _GENERATED = "django-insecure-"
 #: How long Redis may take, to connect and to answer.
 _REDIS_SECONDS = 0.3
-_OUR_LAYER = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
 
 
 def check_own_tokens(**kwargs: Any) -> list[CheckMessage]:
@@ -108,18 +105,6 @@ def check_redis_is_not_a_cache(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-def check_cluster(**kwargs: Any) -> list[CheckMessage]:
-    """Find a node of a Redis Cluster where a single server is needed."""
-    hosts = list(dict.fromkeys(_hosts()))
-    replies = exchange({host: [Command(("CLUSTER", "INFO"))] for host in hosts}, 2 * _REDIS_SECONDS)
-    hint = "Use a single server, with Sentinel where it must not fail; see docs/deployment.md."
-    return [
-        Error(f"{host.label} is a node of a Redis Cluster.", hint=hint, id="bazis_ws.E043")
-        for host in hosts
-        if isinstance(answer := replies[host], list) and isinstance(answer[0], bytes)
-    ]
-
-
 def _signs_in_by_cookie() -> bool:
     """Tell whether channels' AuthMiddleware stands around a WebSocket application."""
     path = getattr(settings, "ASGI_APPLICATION", None)
@@ -138,15 +123,6 @@ def _layers(application: Any) -> Iterator[Any]:
         application = getattr(application, "inner", None) or getattr(
             application, "application", None
         )
-
-
-def _hosts() -> Iterator[Host]:
-    host = presence_host()
-    if host is not None:
-        yield host
-    layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
-    if layer.get("BACKEND") == _OUR_LAYER:
-        yield from hosts_of(layer.get("CONFIG", {}).get("hosts"))
 
 
 def _eviction_policy(host: Host) -> str | None:
@@ -187,4 +163,5 @@ ALL_CHECKS = (
     check_redis_keeps,
     check_redis_is_not_a_cache,
     check_cluster,
+    check_cluster_names,
 )

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from .conf import conf
 from .presence.tracker import current_tracker
 from .redis.commands import Command
-from .redis.connection import connection_to
+from .redis.connection import connections_to
 from .redis.hosts import Host, presence_host
 
 __all__ = ["health"]
@@ -61,7 +61,8 @@ async def _redis_answers() -> bool | None:
     if own is not None:
         hosts.add(own)
     ping = Command(("PING",), is_repeatable=True)
-    await asyncio.gather(*(connection_to(host).call(ping) for host in hosts))
+    servers = await asyncio.gather(*map(connections_to, hosts))
+    await asyncio.gather(*(server.call(ping) for each in servers for server in each))
     return True if hosts else None
 
 

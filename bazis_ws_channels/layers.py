@@ -45,6 +45,7 @@ from .redis.commands import Command
 from .redis.connection import connection_to
 from .redis.hosts import Host, hosts_of, shard_of
 from .redis.pubsub import Subscriber
+from .redis.shards import subscriber_to
 from .types import Event, GroupMessage
 
 __all__ = ["InMemoryChannelLayer", "RedisPubSubChannelLayer"]
@@ -65,7 +66,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     """Drop-in replacement of channels-redis's layer of the same name.
 
     Args:
-        hosts: as in channels-redis; several hosts are shards.
+        hosts: as in channels-redis; several hosts are shards. Or one Redis Cluster:
+            ``[{"cluster": [("10.0.0.1", 7000), ...]}]``.
         prefix: put before every Redis channel; the number of the first host's database follows,
             unless it is 0.
         on_disconnect, on_reconnect: called without arguments, on the event loop, when a shard's
@@ -134,7 +136,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
         asked: dict[Host, list[Command]] = {}
-        recorder = Recorder()
+        recorder = Recorder(self.hosts[0].publish_verb)
         if before is not None:
             asked[before[0]] = [before[1]]
         for group, message in messages:
@@ -154,7 +156,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return first
 
     async def _publish(self, name: str, message: Event) -> None:
-        await connection_to(self.host_of(name)).call(self._command(name, message, Recorder()))
+        host = self.host_of(name)
+        await connection_to(host).call(self._command(name, message, Recorder(host.publish_verb)))
 
     def _command(self, name: str, message: Event, recorder: Recorder) -> Command:
         message, record, once = _taken_apart(message)
@@ -259,8 +262,7 @@ class _LoopPart:
         self.reconnect_listeners: set[Callable[[], None]] = set()
         self.healer = Healer(layer.host_of, layer.decode, self._hand_out, self._tell_break)
         self._subscribers = {
-            host: Subscriber(connection_to(host), self.deliver, self._lost, self._back)
-            for host in layer.hosts
+            host: subscriber_to(host, self.deliver, self._lost, self._back) for host in layer.hosts
         }
         self._process = secrets.token_hex(6)
         self._numbers = itertools.count(1)

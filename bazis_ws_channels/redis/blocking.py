@@ -12,11 +12,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .cluster import exchange_blocking, primaries_blocking
 from .commands import REPEATS, Command, to_repeat, was_demoted
 from .hosts import Host
 from .pool import pool_of
 
-__all__ = ["exchange"]
+__all__ = ["exchange", "servers_of"]
 
 Commands = Mapping[Host, Sequence[Command]]
 
@@ -29,8 +30,24 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
 
     Returns:
         By host: the replies, among them error *replies*; or the RedisError or OSError of a host
-        that is out of reach. Commands that aren't repeatable may then have been done or not.
+        that is out of reach. Commands that aren't repeatable may then have been done or not. A
+        Cluster's replies have the errors of its nodes among them.
     """
+    if any(host.is_cluster for host in commands):
+        return exchange_blocking(commands, limit_seconds, _exchange)
+    return _exchange(commands, limit_seconds)
+
+
+def servers_of(host: Host) -> list[Host]:
+    """Return the servers with the data of a host: itself, or the primaries of a Cluster.
+
+    Raises:
+        redis.RedisError, OSError: no node of the Cluster tells them.
+    """
+    return primaries_blocking(host, _exchange) if host.is_cluster else [host]
+
+
+def _exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
     deadline = time.monotonic() + limit_seconds
     replies = _round_trip(commands, deadline)
     for number in range(REPEATS):

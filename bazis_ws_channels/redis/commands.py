@@ -14,6 +14,8 @@ __all__ = ["REPEATS", "Command", "Script", "is_replica", "repeated", "to_repeat"
 #: How often a refused command is sent again: a new primary doesn't know the scripts either.
 REPEATS = 2
 
+_SCRIPTS = ("EVALSHA", "EVAL")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -29,6 +31,24 @@ class Command:
     parts: tuple[Any, ...]
     is_repeatable: bool = False
     script: Script | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The first key or channel, in whose slot of a Cluster all others are; None without any."""
+        verb, *rest = self.parts
+        if verb in _SCRIPTS:
+            return rest[2] if rest[1] else None
+        if verb == "SCAN":
+            return rest[2]  # the pattern, which begins with a hash tag
+        return rest[0] if rest else None
+
+    @property
+    def unabridged(self) -> Command:
+        """The same with its script's text, for a server that doesn't know it."""
+        if self.script is None:
+            return self
+        _, _, *arguments = self.parts
+        return replace(self, parts=("EVAL", self.script.text, *arguments), script=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +81,7 @@ def repeated(command: Command, reply: Any) -> Command | None:
     reply stands.
     """
     if isinstance(reply, NoScriptError) and command.script is not None:
-        _, _, *arguments = command.parts
-        return replace(command, parts=("EVAL", command.script.text, *arguments), script=None)
+        return command.unabridged
     return command if was_demoted(reply) else None
 
 

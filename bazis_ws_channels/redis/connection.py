@@ -18,11 +18,18 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..counters import counts
 from ..loops import LoopLocal
+from .cluster import ClusterConnection
 from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
 from .errors import dead_transport_as_lost
 from .hosts import Host
 
-__all__ = ["IDLE_SECONDS", "Connection", "connection_to"]
+__all__ = [
+    "IDLE_SECONDS",
+    "Connection",
+    "connection_to",
+    "connection_to_server",
+    "connections_to",
+]
 
 #: Commands in one round trip, so that the time limit covers a round, however many calls wait.
 _ROUND = 500
@@ -209,7 +216,7 @@ class Connection:
             self._checked_at = now
             if role is None:
                 await self._hang_up()
-            elif is_replica(role):
+            elif is_replica(role) and not self.host.is_node:
                 await self._demoted()
         elif await _has_unread(self._link):
             await self._hang_up()
@@ -245,8 +252,19 @@ class Connection:
         _call(self.demotion_listeners)
 
 
-def connection_to(host: Host) -> Connection:
+def connection_to(host: Host) -> Connection | ClusterConnection[Connection]:
     """Return the running event loop's connection to a host."""
+    if not host.is_cluster:
+        return connection_to_server(host)
+    clusters = _clusters.get()
+    connection = clusters.get(host)
+    if connection is None:
+        connection = clusters[host] = ClusterConnection(host, connection_to_server)
+    return connection
+
+
+def connection_to_server(host: Host) -> Connection:
+    """Return the running event loop's connection to one server."""
     connections = _connections.get()
     connection = connections.get(host)
     if connection is None:
@@ -254,12 +272,24 @@ def connection_to(host: Host) -> Connection:
     return connection
 
 
-async def _close_all(connections: dict[Host, Connection]) -> None:
-    for connection in connections.values():
+async def connections_to(host: Host) -> list[Connection]:
+    """Return the connections to the servers with the data of a host: one, or one to each primary
+    of a Cluster.
+
+    Raises:
+        redis.RedisError, OSError: no node of the Cluster tells them.
+    """
+    connection = connection_to(host)
+    return [connection] if isinstance(connection, Connection) else await connection.primaries()
+
+
+async def _close_all(connections: dict[Host, Any]) -> None:
+    for connection in tuple(connections.values()):
         await connection.close()
 
 
 _connections: LoopLocal[dict[Host, Connection]] = LoopLocal(dict, _close_all)
+_clusters: LoopLocal[dict[Host, ClusterConnection[Connection]]] = LoopLocal(dict, _close_all)
 
 
 async def _write(link: Any, commands: Sequence[Command]) -> None:

@@ -17,13 +17,14 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 __all__ = ["dead_transport_as_lost", "explain"]
 
 #: What a node of a Cluster answers to who takes it for a single server.
-_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError)
+_CLUSTER = (AskError, ClusterCrossSlotError)
 
 
 @contextmanager
@@ -54,7 +55,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MasterDownError):
         return f"Redis is a replica that has lost its primary: {what}"
     if isinstance(error, _CLUSTER):
-        return f"Redis is a Cluster, and was addressed as a single server: {what}"
+        return f"Redis is a Cluster, named as a single server (see bazis_ws.E043): {what}"
+    if isinstance(error, ClusterDownError | TryAgainError):
+        return f"The Redis Cluster does not serve a slot at the moment: {what}"
     if isinstance(error, ResponseError):
         return f"Redis refused a command: {what}"
     if os.strerror(errno.EMFILE) in what or os.strerror(errno.ENFILE) in what:

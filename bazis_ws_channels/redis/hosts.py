@@ -8,6 +8,7 @@ from typing import Any
 
 from channels_redis.utils import create_pool, decode_hosts
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
@@ -21,18 +22,22 @@ _SENTINEL_SECONDS = 0.5
 
 
 class Host:
-    """One Redis server, or the primary that Sentinel names.
+    """One Redis server, the primary that Sentinel names, or a Redis Cluster.
 
     Hosts with the same options are equal, so that all callers share one connection to a server.
-    `repr` shows no password.
+    `repr` shows no password. Nobody connects to a Cluster, but to its nodes.
 
     Args:
-        options: ``{"address": url}``, ``{"host": ..., "port": ...}`` or ``{"master_name": ...,
-            "sentinels": [...]}``, with further arguments of redis-py's connections.
+        options: ``{"address": url}``, ``{"host": ..., "port": ...}``, ``{"master_name": ...,
+            "sentinels": [...]}`` or ``{"cluster": [(host, port), ...]}``, with further arguments
+            of redis-py's connections.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = dict(options)
+        self.is_cluster = "cluster" in self.options
+        #: Whether it is a node of a Cluster, which says by MOVED who is the primary.
+        self.is_node = False
         self._key = repr(sorted(self.options.items(), key=lambda item: item[0]))
         self._hash = hash(self._key)
 
@@ -48,6 +53,8 @@ class Host:
     @property
     def label(self) -> str:
         """The server's address without user name and password."""
+        if self.is_cluster:
+            return "cluster:" + ",".join(f"{name}:{port}" for name, port in self.seeds)
         if "master_name" in self.options:
             return f"sentinel:{self.options['master_name']}"
         if "address" in self.options:
@@ -61,6 +68,36 @@ class Host:
         if "address" in options:
             options = {**options, **parse_url(str(options["address"]))}
         return int(options.get("db") or 0)
+
+    @property
+    def seeds(self) -> list[tuple[str, int]]:
+        """The nodes of a Cluster that are asked first for the others."""
+        return [(name, int(port)) for name, port in self.options["cluster"]]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each channel is on the node of its slot: in a Cluster, unless the option
+        ``sharded`` says no, for Redis before 7.
+        """
+        return self.is_cluster and bool(self.options.get("sharded", True))
+
+    @property
+    def publish_verb(self) -> str:
+        """The command that publishes."""
+        return "SPUBLISH" if self.is_sharded else "PUBLISH"
+
+    def node(self, name: str, port: int) -> Host:
+        """Return a node of a Cluster, with the Cluster's options."""
+        options = {**self.options, "host": name, "port": port}
+        for own in ("cluster", "sharded"):
+            options.pop(own, None)
+        if options.pop("ssl", False):
+            address = f"[{name}]" if ":" in name else name
+            del options["host"], options["port"]
+            options["address"] = f"rediss://{address}:{port}"
+        node = Host(options)
+        node.is_node = True
+        return node
 
     @property
     def timeout_seconds(self) -> float:
@@ -102,8 +139,15 @@ class Host:
 
 
 def hosts_of(entries: Sequence[Any] | None) -> list[Host]:
-    """Return the hosts of a channel layer's ``hosts`` setting; localhost for none."""
-    return [Host(options) for options in decode_hosts(entries)]
+    """Return the hosts of a channel layer's ``hosts`` setting; localhost for none.
+
+    Raises:
+        ImproperlyConfigured: a Cluster is not the only one.
+    """
+    hosts = [Host(options) for options in decode_hosts(entries)]
+    if len(hosts) > 1 and any(host.is_cluster for host in hosts):
+        raise ImproperlyConfigured("A Redis Cluster must be the only host: it has shards itself.")
+    return hosts
 
 
 def shard_of(name: str, hosts: Sequence[Host]) -> Host:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import AskError, NoPermissionError
 
 from .errors import dead_transport_as_lost
 from .subscriptions import batches
@@ -75,7 +75,7 @@ class Link:
         if self._is_closed:
             return
         for verb, channel in commands:
-            if verb == "SUBSCRIBE":
+            if verb in ("SUBSCRIBE", "SSUBSCRIBE"):
                 self._asked(channel)
             elif verb == "PSUBSCRIBE":
                 self._unanswered_patterns += 1
@@ -106,7 +106,8 @@ class Link:
     # --- reading ----------------------------------------------------------------------------
 
     async def read(self) -> list[Any]:
-        """Return what Redis says next.
+        """Return what Redis says next: ``[b"moved", error]`` if a node of a Cluster has the slot of
+        a channel no more.
 
         Raises:
             redis.RedisError, OSError: the connection is gone, or silent for too long.
@@ -132,6 +133,8 @@ class Link:
             reply: list[Any] | None = await self._raw.read_response(
                 timeout=limit_seconds, disconnect_on_error=False, push_request=True
             )
+        except AskError as error:
+            return [b"moved", error]
         except NoPermissionError as error:
             if not self._unanswered_patterns:
                 raise

@@ -122,7 +122,7 @@ def pool_of(host: Host) -> Pool:
     return _pool(host, host.timeout_seconds, os.getpid())
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=512)  # a Cluster has many nodes
 def _pool(host: Host, timeout_seconds: float, pid: int) -> Pool:
     # Half of the time for the TCP connection, half for each answer of the handshake. The limit of
     # a reply is given with each read.

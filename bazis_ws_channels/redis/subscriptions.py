@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 __all__ = ["Subscriptions", "batches"]
 
 #: Names in one SUBSCRIBE, so that a reconnect with 50,000 groups sends no giant command.
 _CHUNK = 1000
+#: Channels of one command must have one slot.
+_ONE_BY_ONE = ("SSUBSCRIBE", "SUNSUBSCRIBE")
 
 
 def batches(commands: Iterable[tuple[str, str]]) -> list[Sequence[str]]:
-    """Return ``(verb, channel)`` commands in their order, those of the same verb together."""
+    """Return ``(verb, channel)`` commands in their order, those of the same verb together
+    where Redis takes them so.
+    """
     together: list[list[str]] = []
     for verb, channel in commands:
-        if together and together[-1][0] == verb and len(together[-1]) <= _CHUNK:
+        is_same = bool(together) and together[-1][0] == verb and len(together[-1]) <= _CHUNK
+        if is_same and verb not in _ONE_BY_ONE:
             together[-1].append(channel)
         else:
             together.append([verb, channel])
@@ -29,7 +34,7 @@ class Subscriptions:
     def __init__(self) -> None:
         self._wanted: set[str] = set()
         self._confirmed: set[str] = set()
-        self._unconfirmed: Counter[str] = Counter()
+        self._unconfirmed: Counter[tuple[object, str]] = Counter()  # by server
         self._waiters: dict[str, asyncio.Future[None]] = {}
 
     @property
@@ -66,30 +71,42 @@ class Subscriptions:
             waiter.cancel()
         return True
 
-    def asked(self, channel: str) -> None:
-        """Note that a SUBSCRIBE was sent."""
-        self._unconfirmed[channel] += 1
+    def asked(self, channel: str, at: object = None) -> None:
+        """Note that a SUBSCRIBE was sent, to one of several servers."""
+        self._unconfirmed[at, channel] += 1
 
-    def confirm(self, channel: str) -> None:
-        """Note that Redis confirmed a SUBSCRIBE."""
-        self._unconfirmed[channel] -= 1
-        if self._unconfirmed[channel] > 0:
+    def confirm(self, channel: str, at: object = None, *, is_home: bool = True) -> None:
+        """Note that Redis confirmed a SUBSCRIBE.
+
+        Args:
+            is_home: whether that is where the channel belongs now.
+        """
+        self._unconfirmed[at, channel] -= 1
+        if self._unconfirmed[at, channel] > 0:
             return  # of an earlier SUBSCRIBE; an UNSUBSCRIBE and another are on their way
-        del self._unconfirmed[channel]
-        if channel in self._wanted:
+        del self._unconfirmed[at, channel]
+        if channel in self._wanted and is_home:
             self._confirmed.add(channel)
             waiter = self._waiters.pop(channel, None)
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
-    def lost(self) -> bool:
-        """Note that nothing is subscribed any more; True if something was."""
-        self._unconfirmed.clear()
-        had_some = bool(self._confirmed)
-        for channel in self._confirmed:
+    def refuse(self, at: object, matches: Callable[[str], bool]) -> list[str]:
+        """Note that a server refuses what was asked of it for these channels; return them."""
+        refused = [key for key in self._unconfirmed if key[0] is at and matches(key[1])]
+        for key in refused:
+            del self._unconfirmed[key]
+        return [channel for _, channel in refused]
+
+    def lost(self, channels: Iterable[str] | None = None) -> bool:
+        """Note that these channels, or all, are not subscribed any more; True if some were."""
+        lost = self._confirmed.intersection(self._confirmed if channels is None else channels)
+        for channel in lost:
             self._waiters.setdefault(channel, asyncio.get_running_loop().create_future())
-        self._confirmed.clear()
-        return had_some
+        self._confirmed -= lost
+        if channels is None:
+            self._unconfirmed.clear()
+        return bool(lost)
 
     def clear(self) -> None:
         """Forget everything."""

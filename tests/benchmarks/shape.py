@@ -70,10 +70,12 @@ class Package:
                 parts = name.split(".")
                 base = parts[: len(parts) - node.level + is_package]
                 target = ".".join([*base, *filter(None, [node.module])])
+            elif node.module == PACKAGE or node.module.startswith(f"{PACKAGE}."):
+                target = node.module.removeprefix(PACKAGE).removeprefix(".")
             else:
-                target = node.module
+                continue  # redis.connection is redis-py's
             for alias in node.names:
-                whole = f"{target}.{alias.name}"
+                whole = f"{target}.{alias.name}".removeprefix(".")
                 found.add(whole if whole in self.sources else target)
         return {each for each in found if each in self.sources} - {name, PACKAGE}
 

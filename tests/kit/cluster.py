@@ -1,24 +1,41 @@
-"""A Redis Cluster of three nodes."""
+"""A Redis Cluster of three primaries, with or without replicas."""
 
 import contextlib
+
+import redis as redis_py
+from redis.cluster import key_slot
 
 from tests.kit.redis import Redis
 from tests.kit.waiting import wait_until
 
 SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
+#: Milliseconds after which a silent node counts as failed.
+NODE_TIMEOUT = 1000
 
 
 class Cluster:
-    """Three primaries without replicas: ``with Cluster() as cluster``; `nodes` are `Redis`."""
+    """Three primaries, each with so many replicas: ``with Cluster() as cluster``.
 
-    def __init__(self):
+    Attributes:
+        nodes: the primaries as `Redis`, in the order of their slots.
+        replicas: the replicas; ``replicas[0]`` is one of ``nodes[0]``.
+    """
+
+    def __init__(self, replicas=0, **options):
         self._stack = contextlib.ExitStack()
-        self.nodes = [self._stack.enter_context(Redis(**{"cluster-enabled": "yes"})) for _ in SLOTS]
-        for node, slots in zip(self.nodes, SLOTS, strict=True):
+        self._options = options
+        self.nodes = [self._start() for _ in SLOTS]
+        self.replicas = [self._start() for _ in SLOTS * replicas]
+        for number, (node, slots) in enumerate(zip(self.nodes, SLOTS, strict=True), 1):
             node.client.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+            node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", number)
+        for node in self.all[1:]:
             node.client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-        for node in self.nodes:
-            wait_until(lambda node=node: self._is_ok(node))
+        wait_until(lambda: all(self._is_ok(node) for node in self.all))
+        for number, replica in enumerate(self.replicas):
+            primary = self.id_of(self.nodes[number % len(SLOTS)])
+            replica.client.execute_command("CLUSTER REPLICATE", primary)
+        wait_until(lambda: all(map(self._follows, self.replicas)))
 
     def __enter__(self):
         return self
@@ -26,6 +43,73 @@ class Cluster:
     def __exit__(self, *exc):
         self._stack.close()
 
+    @property
+    def all(self):
+        """Primaries and replicas."""
+        return [*self.nodes, *self.replicas]
+
+    @property
+    def host(self):
+        """The layer's ``hosts`` entry."""
+        seeds = [("127.0.0.1", node.port) for node in self.all]
+        return {"cluster": seeds, **self._options}
+
+    @property
+    def settings(self):
+        """Settings of a server process that uses it."""
+        backend = "bazis_ws_channels.layers.RedisPubSubChannelLayer"
+        layer = {"BACKEND": backend, "CONFIG": {"hosts": [self.host]}}
+        return {"CHANNEL_LAYERS": {"default": layer}}
+
+    def id_of(self, node):
+        """Return the name that the Cluster has for a node."""
+        return node.client.execute_command("CLUSTER MYID")
+
+    def owner_of(self, key):
+        """Return who has the slot of a key, as all nodes that run say; None while they differ."""
+        owners = {self._owner_of(key_slot(key.encode()), node) for node in self.all}
+        owners.discard(None)
+        found = [node for node in self.all if {node.port} == owners]
+        return found[0] if found else None
+
+    def begin_to_move(self, slot, source, target):
+        """Announce that a slot moves: source answers ASK from now on for what it has not."""
+        target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self.id_of(source))
+        source.client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self.id_of(target))
+
+    def move_keys(self, slot, source, target):
+        """Move the keys of a slot."""
+        while keys := source.client.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+            place = ("127.0.0.1", target.port, "", 0, 5000)
+            source.client.execute_command("MIGRATE", *place, "KEYS", *keys)
+
+    def end_to_move(self, slot, source, target):
+        """Let the slot be the target's: source answers MOVED from now on."""
+        for node in (target, source):
+            node.client.execute_command("CLUSTER SETSLOT", slot, "NODE", self.id_of(target))
+
+    def move_slot(self, key, target):
+        """Move the slot of a key with all its keys, as ``redis-cli --cluster reshard`` does."""
+        slot, source = key_slot(key.encode()), self.owner_of(key)
+        self.begin_to_move(slot, source, target)
+        self.move_keys(slot, source, target)
+        self.end_to_move(slot, source, target)
+
+    def _start(self):
+        config = {"cluster-enabled": "yes", "cluster-node-timeout": NODE_TIMEOUT}
+        return self._stack.enter_context(Redis(**config, **{"repl-diskless-sync-delay": 0}))
+
     def _is_ok(self, node):
         info = node.client.execute_command("CLUSTER INFO")
-        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.all))
+
+    def _follows(self, replica):
+        return replica.client.info("replication").get("master_link_status") == "up"
+
+    def _owner_of(self, slot, node):
+        """Return the port of a slot's primary as one node says; None if it doesn't run."""
+        with contextlib.suppress(redis_py.RedisError, OSError):
+            for first, last, (_, port, *_), *_ in node.client.execute_command("CLUSTER SLOTS"):
+                if first <= slot <= last:
+                    return port
+        return None

@@ -5,13 +5,15 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from redis.exceptions import RedisError
 
 from ... import presence
 from ...exceptions import PresenceUnavailable
 from ...history.commands import limits, scan
 from ...presence.stores import get_store
 from ...presence.stores.base import Fleet, Processes, ProcessState, Revocations
-from ...redis.blocking import exchange
+from ...redis.blocking import exchange, servers_of
+from ...redis.errors import explain
 from ...redis.hosts import Host
 from ...sending import channel_layer
 
@@ -103,12 +105,19 @@ def _history() -> dict[str, Any] | None:
     if kept is None or hosts is None:
         return None
     deadline = time.monotonic() + _SECONDS
-    counted = [_count_streams(host, deadline) for host in hosts]
+    counted = [_count_streams(server, deadline) for host in hosts for server in _servers(host)]
     return {
         "streams": sum(number for number, _ in counted),
         "is_complete": all(is_complete for _, is_complete in counted),
         "kept": kept._asdict(),
     }
+
+
+def _servers(host: Host) -> list[Host]:
+    try:
+        return servers_of(host)
+    except (RedisError, OSError) as error:
+        raise CommandError(explain(error)) from error
 
 
 def _count_streams(host: Host, deadline: float) -> tuple[int, bool]:

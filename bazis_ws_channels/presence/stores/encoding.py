@@ -19,6 +19,8 @@ Keys, behind ``BAZIS_WS_KEY_PREFIX``:
 ``user_ws.leader``                    string with a TTL: the process that tells the number online
 ====================================  ==========================================================
 
+In a Cluster ``{user_ws}`` stands for ``user_ws``: this hash tag gives all of them one slot.
+
 A lease is a key with a TTL, so that only Redis's clock says who is alive and one plain command
 renews it. A user counts as told online while the key is in ``online`` or ``leaving``: edges are
 changes of that, made by whichever script call removed or added the key, and so by one process.
@@ -31,7 +33,6 @@ others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -69,15 +70,24 @@ class Form(NamedTuple):
         return "alive" in self.files
 
 
-def encode(question: base.Question[Any], processes: Sequence[str]) -> Command:
-    """Return the command that asks; `processes` are those that the asker knows."""
+def encode(
+    question: base.Question[Any], processes: Sequence[str], *, is_tagged: bool = False
+) -> Command:
+    """Return the command that asks.
+
+    Args:
+        processes: those that the asker knows.
+        is_tagged: give all keys a hash tag, and so one slot of a Cluster.
+    """
     form = _FORMS[type(question)]
     keys, args = list(form.keys(question)), list(form.args(question))
     if not form.files:
-        return Command(tuple(args), is_repeatable=True)
+        return Command(tuple(_tagged(args) if is_tagged else args), is_repeatable=True)
     if form.needs_processes:
         keys = [_name("processes"), *map(_lease, processes), *keys]
         args = [len(processes), *processes, *args]
+    if is_tagged:
+        keys = _tagged(keys)
     return _script(form.files).command(keys, args, is_repeatable=True)
 
 
@@ -102,6 +112,15 @@ def decode(question: base.Question[Any], reply: Any) -> Any:
 
 def _name(name: str) -> str:
     return f"{conf.BAZIS_WS_KEY_PREFIX}user_ws.{name}"
+
+
+def _tagged(parts: Sequence[Any]) -> list[Any]:
+    """Return keys with the hash tag ``{user_ws}``, and what is no key as it is."""
+    plain, tagged = _name(""), f"{conf.BAZIS_WS_KEY_PREFIX}{{user_ws}}."
+    return [
+        tagged + part[len(plain) :] if isinstance(part, str) and part.startswith(plain) else part
+        for part in parts
+    ]
 
 
 def _lease(process: str) -> str:
@@ -231,13 +250,8 @@ def _states(reply: list[int], question: base.Fleet) -> list[base.ProcessState]:
 
 def _revocations(reply: list[Any], question: Any) -> base.RevocationsReply:
     cursor, keys = reply
-    names = list(map(_text, keys))
-    users, tokens = _revocation("*"), _token("*")
-    return base.RevocationsReply(
-        _text(cursor),
-        sum(fnmatchcase(name, users) for name in names),
-        sum(fnmatchcase(name, tokens) for name in names),
-    )
+    kinds = [_text(key).rpartition(".")[2] for key in keys]
+    return base.RevocationsReply(_text(cursor), kinds.count("revoked"), kinds.count("token"))
 
 
 def _flags(reply: list[int], question: base.Revoked) -> list[bool]:

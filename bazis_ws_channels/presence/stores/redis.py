@@ -27,7 +27,7 @@ class RedisStore:
     """Answers questions by running scripts in Redis.
 
     Args:
-        host: the server.
+        host: the server, or a Cluster, where all keys have one hash tag.
     """
 
     shared = True
@@ -63,7 +63,7 @@ class RedisStore:
 
     def command(self, question: Question[Any]) -> Command:
         """Return the command for a question, so that it can be written together with others."""
-        return encode(question, self._processes)
+        return encode(question, self._processes, is_tagged=self.host.is_cluster)
 
     def answer(self, question: Question[R], reply: Any) -> R | Stale:
         """Return the answer in a reply, or `Stale` if the question must be asked again.

@@ -6,6 +6,7 @@ import pytest
 
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.redis import link, pubsub, subscriptions
+from bazis_ws_channels.redis import listener as listening
 from bazis_ws_channels.redis.connection import Connection
 from bazis_ws_channels.redis.hosts import Host
 from bazis_ws_channels.redis.pubsub import Subscriber
@@ -223,7 +224,7 @@ async def test_a_silent_link_is_pinged_and_then_given_up(world, fake_redis, monk
     await world.subscriber.subscribe("a")
     monkeypatch.setattr(link, "_PING_SECONDS", 0.05)
     monkeypatch.setattr(link, "PONG_SECONDS", 0.3)
-    world.subscriber.reconnect()
+    world.subscriber._listener.reconnect()
     await until(lambda: fake_redis.names().count("PING") >= 3)
     assert fake_redis.accepted == 2
     fake_redis.answer("PING", *[SILENCE] * 50)
@@ -243,7 +244,7 @@ async def test_a_primary_that_became_a_replica_is_left(world, fake_redis):
 
 async def test_reconnecting_without_a_connection_is_nothing(world, fake_redis):
     """There is none to leave."""
-    world.subscriber.reconnect()
+    world.subscriber._listener.reconnect()
     assert fake_redis.accepted == 0
 
 
@@ -263,9 +264,9 @@ async def test_a_delivery_that_fails_is_logged_and_the_link_made_anew(world, fak
 
 async def test_much_that_came_at_once_leaves_the_loop_its_turns(world, fake_redis, monkeypatch):
     """After so many deliveries."""
-    monkeypatch.setattr(pubsub, "_DELIVERIES_A_TURN", 2)
+    monkeypatch.setattr(listening, "_DELIVERIES_A_TURN", 2)
     await world.subscriber.subscribe("a")
-    world.subscriber.reconnect()
+    world.subscriber._listener.reconnect()
     await until(lambda: world.told == ["lost", "back"])
     for n in range(5):
         fake_redis.send([b"message", b"a", b"%d" % n])
@@ -304,7 +305,7 @@ async def test_commands_of_a_link_that_broke_in_the_same_turn(world, fake_redis)
     await world.subscriber.subscribe("a")
     waiting = asyncio.ensure_future(world.subscriber.subscribe("b"))
     await asyncio.sleep(0)  # it is to be written at the end of this turn
-    world.subscriber.reconnect()
+    world.subscriber._listener.reconnect()
     await waiting
     assert world.subscriber.is_confirmed
 
@@ -313,12 +314,12 @@ async def test_a_link_that_does_not_answer_a_check_is_left(world, fake_redis, mo
     """Another part of the process found Redis gone; one that answers is kept."""
     monkeypatch.setattr(link, "PONG_SECONDS", 0.2)
     await world.subscriber.subscribe("a")
-    world.subscriber.check()
-    world.subscriber.check()  # one ping
+    world.subscriber._listener.check()
+    world.subscriber._listener.check()  # one ping
     await until(lambda: "PING" in fake_redis.names())
-    await until(lambda: not world.subscriber._link._is_asking)
+    await until(lambda: not world.subscriber._listener.link._is_asking)
     assert (fake_redis.accepted, fake_redis.names().count("PING")) == (1, 1)
     fake_redis.answer("PING", SILENCE)
-    world.subscriber.check()
+    world.subscriber._listener.check()
     await until(lambda: world.told == ["lost", "back"])
     assert fake_redis.accepted == 2

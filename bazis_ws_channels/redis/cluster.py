@@ -1,0 +1,263 @@
+"""A Redis Cluster: commands go to the nodes of their slots, from sync and from async code."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from .commands import Command
+from .errand import Answers, Errand
+from .hosts import Host
+from .topology import SLOTS, Topology, topology_of
+
+__all__ = ["ClusterConnection", "exchange_blocking", "primaries_blocking"]
+
+#: A map that is younger is not read again because of a MOVED, which has corrected it.
+_FRESH_SECONDS = 1.0
+#: How long an event loop trusts its map. Sync code is told by MOVED, in time.
+_LOOK_SECONDS = 5.0
+
+Send = Callable[[Mapping[Host, Sequence[Command]], float], Answers]
+
+
+class _Server(Protocol):
+    """The connection to one server."""
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands that are written together."""
+
+    async def rest(self) -> None:
+        """Close the connection unless a call is under way."""
+
+
+S = TypeVar("S", bound=_Server)
+
+
+class ClusterConnection(Generic[S]):
+    """The connections of one event loop to a Cluster: one to each node.
+
+    Args:
+        host: the Cluster.
+        connect: returns the connection to a node.
+    """
+
+    def __init__(self, host: Host, connect: Callable[[Host], S]) -> None:
+        self.host = host
+        self.topology = topology_of(host)
+        #: Called when the map has changed.
+        self.change_listeners: set[Callable[[], None]] = set()
+        self._connect = connect
+        self._told_version = self.topology.version
+        self._search: asyncio.Task[None] | None = None
+
+    async def call(self, command: Command) -> Any:
+        """Return Redis's reply to a command.
+
+        Raises:
+            redis.RedisError, OSError: Redis refuses it, or is out of reach.
+        """
+        [reply] = await self.exchange([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to commands; error replies, and the errors of nodes that are out of
+        reach, are returned too.
+
+        Raises:
+            redis.RedisError, OSError: no node answers.
+        """
+        await self.find()
+        if time.monotonic() - self.topology.read_at > _LOOK_SECONDS:
+            self._start_search()  # beside the commands: nobody tells of a node that is silent
+        errand = Errand({self.host: commands})
+        deadline = time.monotonic() + self.host.timeout_seconds
+        while asked := errand.asked():
+            errand.take(await self._send(asked))
+            for topology, failed in errand.stale.items():
+                await self._refresh(topology, failed)
+            if errand.wait_seconds:
+                if time.monotonic() + errand.wait_seconds > deadline:
+                    errand.give_up()
+                else:
+                    await asyncio.sleep(errand.wait_seconds)
+        self._tell()
+        replies = errand.replies[self.host]
+        assert isinstance(replies, list)  # noqa: S101 - as it is for every Cluster
+        return replies
+
+    async def primaries(self) -> list[S]:
+        """Return the connections to the nodes that have slots.
+
+        Raises:
+            redis.RedisError, OSError: no node tells them.
+        """
+        await self.find()
+        if not self.topology.primaries:
+            raise _nobody(self.host, None)
+        return [self._connect(node) for node in self.topology.primaries]
+
+    async def find(self) -> None:
+        """Read the map if that was never done.
+
+        Raises:
+            redis.RedisError, OSError: no node tells it.
+        """
+        if not self.topology.is_known:
+            await self.refresh()
+
+    async def refresh(self, failed: Host | None = None) -> None:
+        """Read the map again; who calls meanwhile waits for the same answer.
+
+        Args:
+            failed: a node that is asked last.
+
+        Raises:
+            redis.RedisError, OSError: no node tells it.
+        """
+        await asyncio.shield(self._start_search(failed))
+
+    def _start_search(self, failed: Host | None = None) -> asyncio.Task[None]:
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._read_map(failed))
+            self._search.add_done_callback(self._found)
+        return self._search
+
+    def _found(self, search: asyncio.Task[None]) -> None:
+        if not search.cancelled():
+            search.exception()  # whoever waits for it gets it
+            self._tell()
+
+    async def close(self) -> None:
+        """Stop a search. The nodes' connections are closed for themselves."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
+
+    async def rest(self) -> None:
+        """Close the nodes' connections unless a call is under way."""
+        for node in self.topology.nodes:
+            await self._connect(node).rest()
+
+    async def _send(self, asked: Mapping[Host, Sequence[Command]]) -> Answers:
+        sent = [self._send_to(server, commands) for server, commands in asked.items()]
+        answers = [await sent[0]] if len(sent) == 1 else await asyncio.gather(*sent)
+        return dict(zip(asked, answers, strict=True))
+
+    async def _send_to(self, server: Host, commands: Sequence[Command]) -> list[Any] | Exception:
+        try:
+            return await self._connect(server).exchange(commands)
+        except (RedisError, OSError) as error:
+            return error
+
+    async def _refresh(self, topology: Topology, failed: Host | None) -> None:
+        if failed is None and time.monotonic() - topology.read_at < _FRESH_SECONDS:
+            return
+        try:
+            await self.refresh(failed)
+        except (RedisError, OSError):
+            pass  # the error of the command says more
+
+    async def _read_map(self, failed: Host | None) -> None:
+        last: Exception | None = None
+        for node in self.topology.to_ask(failed):
+            try:
+                async with asyncio.timeout(self.host.timeout_seconds / 2):
+                    [reply] = await self._connect(node).exchange([SLOTS])
+            except (RedisError, OSError) as error:
+                last = error
+                continue
+            last = _read(self.topology, reply, node)
+            if last is None:
+                return
+        raise _nobody(self.host, last)
+
+    def _tell(self) -> None:
+        """Tell of a change of the map, whoever has found it."""
+        if self._told_version != self.topology.version:
+            self._told_version = self.topology.version
+            for listener in tuple(self.change_listeners):
+                listener()
+
+
+def exchange_blocking(
+    commands: Mapping[Host, Sequence[Command]], limit_seconds: float, send: Send
+) -> dict[Host, list[Any] | Exception]:
+    """Write commands to their servers, some to the nodes of Clusters, and return the replies.
+
+    Args:
+        limit_seconds: for all of it.
+        send: does that for servers, within a limit.
+
+    Returns:
+        By host: the replies; those of a Cluster have an error in the place of each command whose
+        node is out of reach.
+    """
+    deadline = time.monotonic() + limit_seconds
+    lost: dict[Host, list[Any] | Exception] = {}
+    for host in commands:
+        if host.is_cluster and not topology_of(host).is_known:
+            error = _read_map_blocking(topology_of(host), None, deadline, send)
+            if error is not None:
+                lost[host] = error
+    errand = Errand({host: own for host, own in commands.items() if host not in lost})
+    while asked := errand.asked():
+        errand.take(send(asked, deadline - time.monotonic()))
+        for topology, failed in errand.stale.items():
+            if failed is not None or time.monotonic() - topology.read_at > _FRESH_SECONDS:
+                _read_map_blocking(topology, failed, deadline, send)
+        if time.monotonic() + errand.wait_seconds >= deadline:
+            errand.give_up()
+        elif errand.wait_seconds:
+            time.sleep(errand.wait_seconds)
+    return {**errand.replies, **lost}
+
+
+def primaries_blocking(host: Host, send: Send) -> list[Host]:
+    """Return the nodes of a Cluster that have slots, as it says now.
+
+    Raises:
+        redis.RedisError, OSError: no node tells them.
+    """
+    topology, deadline = topology_of(host), time.monotonic() + host.timeout_seconds
+    error = _read_map_blocking(topology, None, deadline, send)
+    if error is not None:
+        raise error
+    return topology.primaries
+
+
+def _read_map_blocking(
+    topology: Topology, failed: Host | None, deadline: float, send: Send
+) -> Exception | None:
+    """Read the map from one node after another; return why none has told it."""
+    last: Exception | None = None
+    for node in topology.to_ask(failed):
+        left = min(deadline - time.monotonic(), node.timeout_seconds / 2)
+        if left <= 0:
+            break
+        answer = send({node: [SLOTS]}, left)[node]
+        last = answer if isinstance(answer, Exception) else _read(topology, answer[0], node)
+        if last is None:
+            return None
+    return _nobody(topology.cluster, last)
+
+
+def _read(topology: Topology, reply: Any, node: Host) -> Exception | None:
+    """Take the map from a node's reply; return what is wrong with that."""
+    if isinstance(reply, Exception):
+        return reply
+    try:
+        topology.read(reply, node)
+    except ValueError as error:
+        return error
+    return None
+
+
+def _nobody(cluster: Host, last: Exception | None) -> RedisError:
+    return RedisConnectionError(f"no node of {cluster.label} tells the slots ({last})")

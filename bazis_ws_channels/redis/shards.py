@@ -1,0 +1,221 @@
+"""Subscriptions in a Redis Cluster whose channels are sharded: each at the node of its slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from redis.exceptions import AskError, RedisError
+
+from .cluster import ClusterConnection
+from .connection import Connection, connection_to, connection_to_server
+from .hosts import Host
+from .listener import Listener
+from .pubsub import Subscriber
+from .topology import slot_of
+
+__all__ = ["ShardedSubscriber", "subscriber_to"]
+
+#: How long changes of the map gather before channels follow them: slots move one by one.
+_GATHER_SECONDS = 0.05
+#: How long until the map is read again while a channel has no node.
+_RETRY_SECONDS = 0.3
+
+
+class ShardedSubscriber(Subscriber):
+    """The subscriptions of one event loop at the nodes of a Cluster.
+
+    The map of the Cluster says where a channel belongs. It is read again when a node is lost,
+    refuses a channel (MOVED) or gives one up because its slot has left, and every few seconds by
+    the commands of this event loop. Channels whose node has changed are subscribed to there; what
+    was published in between is lost to them, as after any loss.
+
+    Args:
+        cluster: the connections to the nodes.
+        deliver, on_lost, on_back: see `Subscriber`.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterConnection[Connection],
+        deliver: Callable[[str, bytes], Awaitable[int]],
+        on_lost: Callable[[], None],
+        on_back: Callable[[], None],
+    ) -> None:
+        super().__init__(cluster, deliver, on_lost, on_back)
+        self._cluster = cluster
+        self._homes: dict[str, Host] = {}  # where each wanted channel is asked for
+        self._listeners: dict[Host, Listener] = {}
+        self._routing: asyncio.TimerHandle | None = None
+        self._search: asyncio.Task[None] | None = None
+        self._search_error: Exception | None = None
+        self._ending: set[asyncio.Future[Any]] = set()
+
+    def subscribe_to_pattern(self, pattern: str) -> None:
+        """Do nothing: sharded channels know no patterns."""
+
+    # --- where the channels are -------------------------------------------------------------
+
+    def _listener_of(self, channel: str) -> Listener | None:
+        home = self._homes.get(channel)
+        return None if home is None else self._listeners.get(home)
+
+    def _error_of(self, channel: str) -> Exception | None:
+        listener = self._listener_of(channel)
+        return self._search_error if listener is None else listener.last_error
+
+    def _start(self) -> None:
+        self._cluster.change_listeners.add(self._route_soon)
+
+    async def _stop(self) -> None:
+        self._cluster.change_listeners.discard(self._route_soon)
+        if self._routing is not None:
+            self._routing.cancel()
+            self._routing = None
+        for node in tuple(self._listeners):
+            self._drop(node)
+        if self._search is not None:
+            self._search.cancel()
+            self._ending.add(self._search)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        self._homes.clear()
+
+    def _ask_for(self, channel: str) -> None:
+        node = self._cluster.topology.node_of(channel)
+        if node is None:
+            return self._find_soon()
+        self._homes[channel] = node
+        listener = self._listeners.get(node)
+        if listener is None:
+            listener = self._listeners[node] = Listener(lambda: _connection(node), self)
+            listener.start()
+        listener.command("SSUBSCRIBE", channel)
+
+    def _leave(self, channel: str) -> None:
+        listener = self._listener_of(channel)
+        self._homes.pop(channel, None)
+        if listener is not None:
+            listener.command("SUNSUBSCRIBE", channel)
+
+    # --- following the map ------------------------------------------------------------------
+
+    def _route_soon(self) -> None:
+        if self._routing is None:
+            loop = asyncio.get_running_loop()
+            self._routing = loop.call_later(_GATHER_SECONDS, self._route)
+
+    def _route(self) -> None:
+        """Subscribe to each channel where it belongs now."""
+        self._routing = None
+        node_of = self._cluster.topology.node_of
+        wanted = self._subscriptions.wanted
+        moved = [each for each in wanted if node_of(each) != self._homes.get(each)]
+        for channel in moved:
+            self._leave(channel)
+        self._lost(moved)
+        for channel in moved:
+            self._ask_for(channel)
+        homes = set(self._homes.values())
+        for node in [each for each in self._listeners if each not in homes]:
+            self._drop(node)
+
+    def _drop(self, node: Host) -> None:
+        ending = self._listeners.pop(node).stop()
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    def _find_soon(self, failed: Host | None = None) -> None:
+        if self._search is None or self._search.done():
+            self._search = asyncio.create_task(self._find(failed))
+
+    async def _find(self, failed: Host | None) -> None:
+        """Read the map until every channel has a node."""
+        while True:
+            try:
+                await self._cluster.refresh(failed)
+                self._search_error = None
+            except (RedisError, OSError) as error:
+                self._search_error = error
+            self._route()
+            if all(channel in self._homes for channel in self._subscriptions.wanted):
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    # --- what the listeners tell ------------------------------------------------------------
+
+    def asked(self, listener: Listener, channel: str) -> None:
+        """Note that an SSUBSCRIBE was sent to a node."""
+        self._subscriptions.asked(channel, listener)
+
+    def connected(self, listener: Listener) -> None:
+        """Subscribe to all that is wanted of the node."""
+        for channel in self._channels_at(listener):
+            listener.command("SSUBSCRIBE", channel)
+        self._ready_if_confirmed()
+
+    async def handle(self, listener: Listener, reply: Any) -> int:
+        """Handle a reply. Return the number of recipients."""
+        kind = reply[0]
+        if kind == b"moved":
+            self._refused(listener, reply[1])
+            return 0
+        if kind not in (b"smessage", b"ssubscribe", b"sunsubscribe"):
+            return 0
+        channel = reply[1].decode()
+        is_home = self._listener_of(channel) is listener
+        if kind == b"ssubscribe":
+            self._subscriptions.confirm(channel, listener, is_home=is_home)
+            self._ready_if_confirmed()
+        elif not is_home:
+            pass  # of a node that the channel has left: its new one tells the same
+        elif kind == b"smessage":
+            return await self._deliver(channel, reply[2])
+        elif self._subscriptions.is_confirmed(channel):
+            self._given_up([channel])
+        return 0
+
+    def disconnected(self, listener: Listener) -> None:
+        """Note that all subscriptions at a node are lost, and find out who has its slots."""
+        self._subscriptions.refuse(listener, lambda channel: True)
+        self._lost(self._channels_at(listener))
+        self._find_soon(self._node_of(listener))
+
+    def _refused(self, listener: Listener, error: AskError) -> None:
+        """Take that a node has no such slot."""
+        node, slot = self._node_of(listener), error.slot_id
+        if node is not None:
+            self._cluster.topology.move(error, node)
+        refused = self._subscriptions.refuse(listener, lambda channel: slot_of(channel) == slot)
+        self._given_up(each for each in refused if self._listener_of(each) is listener)
+
+    def _given_up(self, channels: Iterable[str]) -> None:
+        """Ask anew for channels that their node does not serve any more."""
+        channels = list(channels)
+        self._lost(channels)
+        for channel in channels:
+            self._homes.pop(channel, None)
+        self._find_soon()
+
+    def _node_of(self, listener: Listener) -> Host | None:
+        return next((node for node, own in self._listeners.items() if own is listener), None)
+
+    def _channels_at(self, listener: Listener) -> list[str]:
+        return [each for each in self._homes if self._listener_of(each) is listener]
+
+
+async def _connection(node: Host) -> Connection:
+    return connection_to_server(node)
+
+
+def subscriber_to(
+    host: Host,
+    deliver: Callable[[str, bytes], Awaitable[int]],
+    on_lost: Callable[[], None],
+    on_back: Callable[[], None],
+) -> Subscriber:
+    """Return the subscriptions of the running event loop at a host."""
+    connection = connection_to(host)
+    if isinstance(connection, ClusterConnection) and host.is_sharded:
+        return ShardedSubscriber(connection, deliver, on_lost, on_back)
+    return Subscriber(connection, deliver, on_lost, on_back)
