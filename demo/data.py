@@ -13,7 +13,9 @@ ADVICE = "Let DEMO_DATA_DIR name another folder, or set SECRET_KEY and DATABASE_
 
 
 def data_file(name: str) -> Path:
-    """Return the path of a file in the data folder, which is made if it is missing."""
+    """Return the path of a file in the data folder. It is made if it is missing; it must be
+    writable, for SQLite needs files beside the database.
+    """
     folder = Path(os.environ.get("DEMO_DATA_DIR") or Path(__file__).resolve().parent / ".data")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -21,6 +23,8 @@ def data_file(name: str) -> Path:
         raise ImproperlyConfigured(
             f"The folder {folder} can't be made: {error.strerror}. {ADVICE}"
         ) from None
+    if not os.access(folder, os.W_OK):
+        raise ImproperlyConfigured(f"The folder {folder} is read-only. {ADVICE}")
     return folder / name
 
 

@@ -86,6 +86,7 @@ REST_FRAMEWORK = {
     # Answers as DRF's own, except where a view renders JSON:API.
     "EXCEPTION_HANDLER": "rest_framework_json_api.exceptions.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": 0,  # throttles don't believe in X-Forwarded-For: anybody can send one
 }
 
 CELERY_BROKER_URL = REDIS_URL

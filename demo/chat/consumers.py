@@ -7,7 +7,7 @@ from django.db import Error
 
 from bazis_ws_channels.consumers import UserWsConsumer
 
-from .delivery import deliver_waiting
+from .delivery import deliver_batch
 
 __all__ = ["ChatConsumer"]
 
@@ -24,6 +24,8 @@ class ChatConsumer(UserWsConsumer):
     async def session_started(self) -> None:
         user = self.scope["user"]
         try:
-            await database_sync_to_async(deliver_waiting)(user)
+            # All consumers of a process share one thread for the database: take turns.
+            while await database_sync_to_async(deliver_batch)(user):
+                pass
         except Error:
             log.exception("saved messages of user %s stay where they are", user.pk)

@@ -1,13 +1,14 @@
 """Deliver every chat message: now, or when the recipient comes back.
 
-A message is written before it is published, so nothing is lost. A process *claims* a message
-before it publishes it, so nothing is delivered twice. A message that reached nobody is released
-again. A session that opened meanwhile found it claimed and skipped it, so the process that
-releases it checks once more whether the recipient is online.
+A message is written before it is published, so nothing is lost. A process *claims* messages
+before it publishes them, so nothing is delivered twice. What reached nobody is released again. A
+session that opened meanwhile found it claimed and skipped it, so the process that releases it
+asks once more whether the recipient is online.
 """
 
 import logging
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 
@@ -15,59 +16,46 @@ from bazis_ws_channels.exceptions import PublishError
 
 from .models import ChatMessage
 
-__all__ = ["deliver_waiting", "send"]
+__all__ = ["deliver_batch", "send"]
 
 log = logging.getLogger(__name__)
 
-#: Attempts for one message while its recipient comes and goes.
-ATTEMPTS = 3
+#: Few enough to take some milliseconds: other sign-ins use the database in between.
+BATCH = 50
 
 
-def send(sender: Any, recipient: Any, text: str) -> bool:
-    """Save a message and deliver it if possible. Return False if it waits for the next sign-in."""
-    message = ChatMessage.objects.create(
-        sender=sender, recipient=recipient, text=text, claimed_at=timezone.now()
+def send(sender: Any, recipient: Any, text: str, key: UUID | None = None) -> ChatMessage:
+    """Save a message, deliver it if possible, and show it in the sender's other tabs.
+
+    Args:
+        key: names the message, so that it can be sent again when an answer got lost.
+    """
+    message, _ = ChatMessage.objects.get_or_create(
+        sender=sender, key=key or uuid4(), defaults={"recipient": recipient, "text": text}
     )
-    if not deliver_waiting(recipient):
-        _release(message)  # earlier messages must be delivered first
-        return False
-    return _deliver(message)
+    while deliver_batch(message.recipient):  # earlier messages must be delivered first
+        pass
+    message.refresh_from_db(fields=["claimed_at", "delivered_at"])
+    sender.ws_publish(message.as_sent(), on_commit=True)  # a failure is logged: the message counts
+    return message
 
 
-def deliver_waiting(user: Any) -> bool:
-    """Deliver messages saved for `user`. Return False if the user has no connection."""
-    waiting = ChatMessage.objects.waiting_for(user).select_related("sender", "recipient")
-    for message in waiting:
-        if ChatMessage.objects.claim(user, message.pk) and not _deliver(message):
-            return False
-    return True
-
-
-def _deliver(message: ChatMessage) -> bool:
-    """Publish a message that this process has claimed."""
-    for _ in range(ATTEMPTS):
-        if _publish(message):
-            ChatMessage.objects.filter(pk=message.pk).update(delivered_at=timezone.now())
-            return True
-        _release(message)
-        if not message.recipient.is_online:
-            return False
-        if not ChatMessage.objects.claim(message.recipient, message.pk):
-            return True  # the session that has just opened took it
-    _release(message)
-    return False
-
-
-def _publish(message: ChatMessage) -> bool:
+def deliver_batch(user: Any) -> bool:
+    """Deliver the oldest messages that wait for `user`. Return whether to call it again."""
     # To somebody who is away it would be recorded: replayed to who comes back, and saved as well.
-    if not message.recipient.is_online:
+    if not user.is_online:
         return False
+    batch = ChatMessage.objects.claim(user, BATCH)
+    delivered = 0
     try:
-        return message.recipient.ws_publish(message.as_event()) > 0
+        for message in batch:
+            if not user.ws_publish(message.as_received()):
+                break  # the last connection has just gone
+            delivered += 1
     except PublishError as error:
-        log.warning("chat message %s saved for later: %s", message.pk, error)
+        log.warning("messages of user %s are saved for later: %s", user.pk, error)
         return False
-
-
-def _release(message: ChatMessage) -> None:
-    ChatMessage.objects.filter(pk=message.pk, delivered_at=None).update(claimed_at=None)
+    finally:
+        ChatMessage.objects.among(batch[:delivered]).update(delivered_at=timezone.now())
+        ChatMessage.objects.among(batch[delivered:]).update(claimed_at=None)
+    return bool(batch)

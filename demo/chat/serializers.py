@@ -8,6 +8,7 @@ __all__ = ["AnnouncementSerializer", "ChatSerializer"]
 class ChatSerializer(serializers.Serializer):
     recipient_id = serializers.IntegerField()
     message = serializers.CharField(max_length=4000)
+    key = serializers.UUIDField(required=False)
 
 
 class AnnouncementSerializer(serializers.Serializer):

@@ -12,11 +12,26 @@ from bazis_ws_channels.exceptions import PublishError
 from bazis_ws_channels.publishing import broadcast
 
 from .delivery import send
+from .models import ChatMessage
 from .serializers import AnnouncementSerializer, ChatSerializer
 
-__all__ = ["BroadcastView", "SendView"]
+__all__ = ["BroadcastView", "HistoryView", "SendView"]
 
 log = logging.getLogger(__name__)
+
+#: Messages that the page shows at a sign-in.
+HISTORY = 200
+
+
+class HistoryView(APIView):
+    """The conversations so far, as the messages that the socket would bring.
+
+    The page has read its position (`MeView`) before: what comes after that, the socket replays.
+    """
+
+    def get(self, request: Request) -> Response:
+        messages = ChatMessage.objects.latest_of(request.user, HISTORY)
+        return Response({"messages": [each.as_seen_by(request.user) for each in messages]})
 
 
 class SendView(APIView):
@@ -29,8 +44,8 @@ class SendView(APIView):
         recipient = users.filter(pk=serializer.validated_data["recipient_id"]).first()
         if recipient is None:
             return Response({"error": "User not found"}, status=404)
-        delivered = send(request.user, recipient, serializer.validated_data["message"])
-        return Response({"status": "sent" if delivered else "saved_offline"})
+        text, key = serializer.validated_data["message"], serializer.validated_data.get("key")
+        return Response({"status": send(request.user, recipient, text, key).status})
 
 
 class BroadcastView(APIView):

@@ -47,7 +47,8 @@ def work(fail: bool) -> None:
 
 def tell(user: Any, message: dict[str, Any]) -> None:
     """Publish progress. If that fails, the task's work goes on."""
+    is_recorded = message["type"] != "task_progress"  # yesterday's percentage helps nobody
     try:
-        user.ws_publish(message)
+        user.ws_publish(message, record=is_recorded)
     except PublishError as error:
         log.warning("task %s: %s not told: %s", message["task_id"], message["type"], error)

@@ -20,6 +20,11 @@ class LongTaskTests(WsTestMixin, TestCase):
         self.assert_published(self.alice, {"type": "task_progress", "percent": 100})
         self.assertEqual(self.ws_outbox[-1].data["type"], "task_completed")
 
+    def test_who_was_away_is_told_of_the_end_and_not_of_each_step(self):
+        long_task.apply(args=[self.alice.pk])
+        recorded = [message.data["type"] for message in self.ws_outbox if message.recorded]
+        self.assertEqual(recorded, ["task_started", "task_completed"])
+
     def test_failure_is_told(self):
         long_task.apply(args=[self.alice.pk], kwargs={"fail": True})
         self.assert_published(self.alice, {"type": "task_failed"})

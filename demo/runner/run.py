@@ -1,5 +1,7 @@
 """Valkey, migrations, users, daphne and a Celery worker: started in order, ended together."""
 
+import contextlib
+import ipaddress
 import json
 import os
 import socket
@@ -45,13 +47,15 @@ def run(processes: Processes, host: str, port: int, *, has_worker: bool) -> str:
 
 
 def greeting(host: str, port: int, has_worker: bool) -> str:
-    place = f"[{host}]" if ":" in host else host
+    place = "localhost" if is_every(host) else f"[{host}]" if ":" in host else host
     lines = [
         f"The demo runs at http://{place}:{port}/",
         f"Sign in as alice, bob, carol or admin; the password is {PASSWORD}.",
         "Every tab may be somebody else: open two and talk to yourself.",
         "Ctrl-C ends it.",
     ]
+    if is_every(host):
+        lines.insert(1, "Other machines reach it too: whoever does can sign in.")
     if not has_worker:
         lines.insert(-1, "There is no worker: tasks wait until one comes.")
     return "\n".join(lines)
@@ -76,10 +80,24 @@ def check_port(host: str, port: int) -> None:
             ) from None
 
 
+def is_every(host: str) -> bool:
+    """Whether `host` means every address of this machine."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_unspecified
+    return False
+
+
 def allowed_hosts(host: str) -> str:
-    """Return ``ALLOWED_HOSTS`` of the servers: as it was given, or loopback and `host`."""
-    given = os.environ.get("ALLOWED_HOSTS")
-    return given or f"localhost,127.0.0.1,[::1],{f'[{host}]' if ':' in host else host}"
+    """Return ``ALLOWED_HOSTS`` of the servers: as it was given, or loopback and `host`.
+
+    Whoever listens on every address wants to be found under names that we can't know. Pages of
+    other names may then open sockets, too: a token is needed, which no browser sends by itself.
+    """
+    if given := os.environ.get("ALLOWED_HOSTS"):
+        return given
+    if is_every(host):
+        return "*"
+    return f"localhost,127.0.0.1,[::1],{f'[{host}]' if ':' in host else host}"
 
 
 def prepare_database() -> None:

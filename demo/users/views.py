@@ -11,6 +11,7 @@ from bazis_ws_channels.viewsets import UserWsViewSet
 
 from .authentication import BearerAuthentication
 from .serializers import CredentialsSerializer, UserSerializer
+from .throttling import SignInThrottle
 
 __all__ = ["MeView", "RenewView", "TokenView", "UserViewSet"]
 
@@ -29,10 +30,11 @@ class UserViewSet(UserWsViewSet):
 
 
 class TokenView(APIView):
-    """A token for a name and a password."""
+    """A token for a name and a password. Too many attempts are a 429 with `Retry-After`."""
 
     authentication_classes = ()
     permission_classes = ()
+    throttle_classes = (SignInThrottle,)
 
     def post(self, request: Request) -> Response:
         serializer = CredentialsSerializer(data=request.data)
@@ -43,6 +45,7 @@ class TokenView(APIView):
             detail = {"detail": "Wrong name or password."}
             challenge = BearerAuthentication().authenticate_header(request)
             return Response(detail, status=401, headers={"WWW-Authenticate": challenge})
+        SignInThrottle().forgive(request)
         return Response({"token": user.ws_token()})
 
 

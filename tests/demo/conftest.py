@@ -1,13 +1,17 @@
 """One demo for all the tests that only use it; a deployment for those that break something."""
 
+import contextlib
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
+from tests.demo.browser import CHROMIUM, FLAGS, PATIENCE_MS, Person
 from tests.demo.processes import BLANK, DemoCommand, DemoDaphne
-from tests.kit import ROOT, Redis
+from tests.kit import ROOT, Proxy, Redis
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +30,12 @@ class Deployment:
 
     def __init__(self, directory):
         self.directory = directory
+        self.database = directory / "deployment.sqlite3"
         self.servers = []
         self.redis = Redis()
         self.env = {
             "REDIS_URL": f"{self.redis.url}/0",
-            "DATABASE_URL": f"sqlite:///{directory / 'deployment.sqlite3'}",
+            "DATABASE_URL": f"sqlite:///{self.database}",
             "SECRET_KEY": "a secret of this deployment, long enough for anybody",
             "DEMO_DATA_DIR": str(directory),
         }
@@ -48,6 +53,13 @@ class Deployment:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def execute(self, sql, *rows):
+        """Run one statement in the database: for each row, or once; return what it finds."""
+        with contextlib.closing(sqlite3.connect(self.database, timeout=20)) as database, database:
+            if rows:
+                return database.executemany(sql, rows).fetchall()
+            return database.execute(sql).fetchall()
 
     def daphne(self, **env):
         """Start one more server."""
@@ -71,3 +83,63 @@ def deployment(tmp_path_factory):
         yield pieces
     finally:
         pieces.stop()
+
+
+def missing(what):
+    """Skip; in CI, where everything must be there, fail."""
+    reason = f"no browser tests: {what} is missing"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for this module: Playwright's sync API occupies the thread's event loop."""
+    try:
+        from playwright.sync_api import expect, sync_playwright
+    except ImportError:
+        missing("playwright")
+    if CHROMIUM is None:
+        missing("chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def expect(browser):
+    from playwright.sync_api import expect
+
+    return expect
+
+
+@pytest.fixture
+def person(browser, expect):
+    """Make people; their consoles must stay clean, which includes the Content-Security-Policy."""
+    people = []
+
+    def make(server, name=None, **options):
+        somebody = Person(browser, server, **options)
+        people.append(somebody)
+        if name is not None:
+            somebody.sign_in(name)
+            expect(somebody("#connection-text")).to_have_text("Live")
+        return somebody
+
+    yield make
+    for somebody in people:
+        noise = [
+            line for line in somebody.console if not re.search(r"Failed to load|WebSocket", line)
+        ]
+        somebody.context.close()
+        assert noise == []
+
+
+@pytest.fixture
+def stable():
+    """Give a server an address that stays when another takes its place."""
+    with contextlib.ExitStack() as stack:
+        yield lambda server: stack.enter_context(Proxy(server.port))

@@ -1,15 +1,18 @@
 """The demo's API, as the contract has it, over a real daphne with a real worker."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from uuid import uuid4
 
 import pytest
 
+from demo import wire
 from tests.demo.people import Socket, call, id_of, token_of
-from tests.kit import wait_until
+from tests.kit import ROOT, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,22 @@ class TestToken:
     def test_is_refused_otherwise(self, demo, body, status):
         """Bad input is answered with JSON, and no more than 401 tells what was wrong."""
         assert call(demo, "token/", body)[0] == status
+
+    def test_may_not_be_guessed_for_long(self, demo):
+        """Too many attempts for one name: 429, with the time to wait; other names go on."""
+        body = {"username": "mallory", "password": "wrong"}
+        statuses = [call(demo, "token/", body)[0] for _ in range(21)]
+        assert statuses == [401] * 20 + [429]
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(
+                urllib.request.Request(
+                    f"{demo.http}/api/v1/token/",
+                    data=json.dumps(body).encode(),
+                    headers={"Content-Type": "application/json"},
+                )
+            )
+        assert 0 < int(caught.value.headers["Retry-After"]) <= 60
+        assert token_of(demo, "alice")
 
     @pytest.mark.parametrize(
         "raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000, b"NaN", b"1e999"]
@@ -124,6 +143,7 @@ class TestChat:
             message = bob.data()
         assert sent == (200, {"status": "sent"})
         assert datetime.fromisoformat(message.pop("timestamp")).tzinfo is not None
+        assert message.pop("id") > 0
         sender = {"id": ids["alice"], "username": "alice"}
         assert message == {"type": "chat_message", "sender": sender, "message": text}
 
@@ -165,9 +185,40 @@ class TestChat:
                     while {each["message"] for each in got} != expected:
                         got.append(carol.data())
                     got += [each["data"] for each in carol.settle() if each["type"] == "data"]
-        # One that was being saved while it also arrived may come again, known by its time.
-        same = {(each["sender"]["id"], each["timestamp"], each["message"]) for each in got}
-        assert len(same) == len(expected)
+        # One whose process was slower than its claim may come again, under the same id.
+        assert len({each["id"] for each in got}) == len(expected)
+
+    def test_shows_in_the_senders_own_tabs(self, demo, tokens, ids):
+        """And trying again, with the same key, sends nothing twice."""
+        key = str(uuid4())
+        body = {"recipient_id": ids["bob"], "message": "from one tab", "key": key}
+        with Socket(demo, tokens["bob"]) as bob, Socket(demo, tokens["alice"]) as alice:
+            for _ in range(2):
+                assert self.send(demo, tokens, body) == (200, {"status": "sent"})
+                sent = alice.data()
+                assert (sent["type"], sent["key"], sent["status"]) == ("chat_sent", key, "sent")
+                assert sent["recipient"] == {"id": ids["bob"], "username": "bob"}
+            assert bob.data()["id"] == sent["id"]
+            assert [each for each in bob.settle() if each["type"] == "data"] == []
+
+    def test_is_there_at_the_next_sign_in(self, demo, tokens, ids):
+        """As the messages that the socket brought; nobody else sees it."""
+        body = {"recipient_id": ids["bob"], "message": "for the history"}
+        with Socket(demo, tokens["bob"]) as bob:
+            self.send(demo, tokens, body)
+            received = bob.data()
+        histories = {
+            name: call(demo, "chat/history/", token=tokens[name])[1]["messages"]
+            for name in ("alice", "bob", "admin")
+        }
+        last = histories["bob"][-1]
+        assert last["timestamp"][:22] == received["timestamp"][:22]  # to the millisecond
+        assert {**last, "timestamp": None} == {**received, "timestamp": None}
+        assert histories["alice"][-1]["type"] == "chat_sent"
+        assert histories["admin"] == []
+        assert [each["id"] for each in histories["bob"]] == sorted(
+            each["id"] for each in histories["bob"]
+        )
 
     @pytest.mark.parametrize("pk", [999_999, -1, 0, 10**30])
     def test_to_nobody_is_404(self, demo, tokens, pk):
@@ -192,6 +243,8 @@ class TestChat:
             {"recipient_id": [1], "message": "a"},
             {"recipient_id": 1.5, "message": "a"},
             {"recipient_id": True, "message": ""},
+            {"recipient_id": 1, "message": "a", "key": "no uuid"},
+            {"recipient_id": 1, "message": "a", "key": [1]},
         ],
     )
     def test_of_bad_input_is_400(self, demo, tokens, body):
@@ -249,6 +302,23 @@ class TestBroadcast:
         assert call(demo, "broadcast/", {"message": "x"}, tokens["alice"])[0] == 403
         assert call(demo, "broadcast/", {"message": "x"})[0] == 401
         assert call(demo, "broadcast/", {"message": ""}, tokens["admin"])[0] == 400
+
+
+class TestWire:
+    def test_names_the_line_behind_each_message(self, demo, tokens):
+        """It stands in the file, once; and no type that the demo sends is left out."""
+        _, lines = call(demo, "wire/", token=tokens["alice"])
+        for each in lines.values():
+            source = (ROOT / each["file"]).read_text().splitlines()
+            assert source[each["line"] - 1].strip() == each["code"]
+        for file, words in wire.LINES.values():
+            assert (ROOT / file).read_text().count(words) == 1, words
+        sources = [path for path in (ROOT / "demo").rglob("*.py") if path.name != "tests.py"]
+        types = {
+            kind for path in sources for kind in re.findall(r'"type": "(\w+)"', path.read_text())
+        }
+        assert types
+        assert types <= set(lines)
 
 
 class TestPage:

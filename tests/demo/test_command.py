@@ -12,11 +12,15 @@ import sys
 import pytest
 import redis
 from redis.exceptions import NoPermissionError
+from websockets.exceptions import InvalidStatus
 
 from tests.demo.people import Socket, call, token_of
 from tests.demo.processes import BLANK, DemoCommand, command_line, exists, family
-from tests.kit import ROOT, wait_until
+from tests.kit import ROOT, SyncClient, wait_until
 from tests.kit.processes import listening_ports
+
+#: Permissions hold back the administrator, too.
+HELD_BACK = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if not os.getuid() else ()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
@@ -146,6 +150,37 @@ def test_a_host_that_is_not_ours_is_refused(directory):
     assert "192.0.2.1" in run(directory, "--host", "192.0.2.1")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_every_address_is_every_name(start, host):
+    """Who asks for that wants to be reached as whatever others call this machine."""
+    server = start("--no-worker", "--host", host)
+    assert f"http://localhost:{server.port}/" in server.log
+    assert "Other machines reach it too" in server.log
+    token = token_of(server, "alice")
+    assert call(server, "me/", token=token, headers={"Host": "machine.test"})[0] == 200
+    origin = "http://machine.test:8000"
+    with SyncClient(server.ws, subprotocols=["bazis-ws", token], origin=origin) as socket:
+        assert socket.subscribed()
+
+
+def test_names_that_are_given_are_all(start):
+    """Also on every address."""
+    server = start("--no-worker", "--host", "0.0.0.0", ALLOWED_HOSTS="127.0.0.1")
+    token = token_of(server, "alice")
+    assert call(server, "me/", token=token, headers={"Host": "machine.test"})[0] == 400
+
+
+def test_only_this_machine_reaches_it_by_default(start):
+    """On loopback, under its names alone."""
+    server = start("--no-worker")
+    assert "Other machines" not in server.log
+    token = token_of(server, "alice")
+    assert call(server, "me/", token=token, headers={"Host": "machine.test"})[0] == 400
+    other = SyncClient(server.ws, subprotocols=["bazis-ws", token], origin="http://machine.test")
+    with pytest.raises(InvalidStatus, match="403"), other:
+        pass
+
+
 def test_a_redis_that_does_not_answer_is_told(directory):
     """With REDIS_URL set, no embedded server is started instead."""
     assert "REDIS_URL" in run(directory, REDIS_URL="redis://127.0.0.1:1/0")
@@ -159,10 +194,10 @@ def test_a_database_that_does_not_answer_is_told(directory):
     assert "secret" not in log
 
 
-def refused(tmp_path, *arguments, **env):
+def refused(tmp_path, *arguments, by=(), **env):
     """Run manage.py where it can't start; return the one line that it prints."""
     env = {**os.environ, **BLANK, "DJANGO_SETTINGS_MODULE": "demo.settings", **env}
-    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    command = [*by, sys.executable, str(ROOT / "manage.py"), *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
@@ -181,8 +216,19 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, command):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     """Also by the administrator, whom no permissions hold back."""
     line = refused(tmp_path, "demo", DEMO_DATA_DIR="/proc/self")
-    assert "secret" in line
+    assert "/proc/self" in line
     assert "DEMO_DATA_DIR" in line
+
+
+@pytest.mark.parametrize("command", ["demo", "migrate", "demo_users"])
+def test_a_folder_that_is_read_only_is_told(tmp_path, command):
+    """Also where the secret is in it already, and only the database can't be written."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "secret_key").write_text(secrets.token_urlsafe(64))
+    folder.chmod(0o500)
+    line = refused(tmp_path, command, by=HELD_BACK, DEMO_DATA_DIR=str(folder))
+    assert line.startswith(f"The folder {folder} is read-only. Let DEMO_DATA_DIR name another")
 
 
 def test_no_folder_is_needed_where_all_is_given(tmp_path):

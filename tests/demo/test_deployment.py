@@ -63,6 +63,26 @@ def test_a_page_of_users_costs_one_round_trip(servers, deployment):
     assert min(cost("users/user/") for _ in range(5)) == 2
 
 
+def test_many_saved_messages_hold_up_nobody(deployment, servers):
+    """While thousands go to one user, others sign in at the same process; all arrive, in order."""
+    server = servers[0]
+    bob, carol = (token_of(server, name) for name in ("bob", "carol"))
+    sender, recipient = (id_of(server, name, bob) for name in ("alice", "carol"))
+    texts = [str(number) for number in range(2500)]
+    deployment.execute(
+        "INSERT INTO chat_chatmessage (sender_id, recipient_id, text, sent_at) VALUES (?, ?, ?, ?)",
+        *((sender, recipient, text, "2026-01-01 00:00:00") for text in texts),
+    )
+    with Socket(server, carol) as socket:
+        got = [socket.data()["message"]]
+        with Socket(server, bob):  # this returns when bob's session is live
+            waiting = "SELECT count(*) FROM chat_chatmessage WHERE delivered_at IS NULL"
+            [(left,)] = deployment.execute(waiting)
+        got += [socket.data()["message"] for _ in texts[1:]]
+    assert got == texts
+    assert left > 0
+
+
 def test_without_redis_chat_is_saved(deployment, servers):
     """And delivered once Redis is back and the recipient signs in."""
     first, second = servers

@@ -18,4 +18,4 @@ def test_own_tests(tmp_path):
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ran 7 tests" in done.stderr
+    assert "Ran 14 tests" in done.stderr

@@ -1,115 +1,119 @@
-/** The page: signed out, or signed in with one connection and four parts that it feeds. */
+/** The page: signed out, or signed in with one connection and the parts that it feeds. */
 
 import { BazisWsClient } from "../bazis_ws_channels/client.js";
 
 import { Chat } from "./chat.js";
-import { showConnection } from "./connection.js";
-import { byId, toast } from "./dom.js";
+import { Connection } from "./connection.js";
+import { byId } from "./dom.js";
 import { News } from "./news.js";
 import { People } from "./people.js";
-import { ApiError, api, getToken, signIn, token } from "./session.js";
+import { ApiError, api, getToken, reasonOf, signIn, token } from "./session.js";
 import { Tasks } from "./tasks.js";
+import { toast } from "./toasts.js";
+import { Wire } from "./wire.js";
 
-/** @type {BazisWsClient | null} */
-let client = null;
-/** @type {People | null} */
-let people = null;
+const ENDED = "Your session has ended. Please sign in again.";
+/** Ends everything that belongs to a session. */
+let end = () => {};
 
 async function enter() {
   const me = await api("me/"); // the position first, all other data second
-  client = new BazisWsClient({ url: "/ws", getToken, position: me.position });
-  showConnection(client);
-  people = new People(client, me);
-  const chat = new Chat(people, me);
+  const wire = new Wire();
+  const { WebSocket } = wire;
+  const client = new BazisWsClient({ url: "/ws", getToken, position: me.position, WebSocket });
+  const connection = new Connection(client);
+  const people = new People(client, me);
+  const chat = new Chat(people);
   const tasks = new Tasks();
   const news = new News(me);
-  const parts = { chat_message: chat, broadcast: news };
+  end = () => [client.close(), connection.end(), people.end(), wire.end()];
 
   client.on("data", ({ detail }) => {
-    const part = parts[detail?.type] ?? (detail?.type?.startsWith?.("task_") ? tasks : null);
-    part?.receive(detail);
+    if (detail.type === "broadcast") news.receive(detail);
+    else if (detail.type.startsWith("chat_")) chat.receive(detail);
+    else if (detail.type.startsWith("task_")) tasks.receive(detail);
   });
   client.on("missed", () => {
     tasks.missed();
-    load(people);
+    load(people, chat);
     toast("You missed some messages. What the server keeps has been loaded again.");
   });
   client.on("state", ({ detail }) => {
-    byId("desk").dataset.live = detail.state === "live";
     if (detail.state === "live") load(people);
     if (detail.previous === "live") tasks.missed();
-    if (detail.state === "signed_out") leave("Your session has ended. Please sign in again.");
+    if (detail.state === "signed_out") leave(ENDED);
     if (detail.state === "stopped") toast("The server refuses this page. Reload it.");
   });
+  connection.addEventListener("known", () => people.setKnown(connection.isKnown));
 
   byId("me").textContent = me.username;
   show(true);
+  await load(wire, people, chat);
   client.connect();
 }
 
-async function load(list) {
+/** @param {...{load: () => Promise<void>}} parts */
+async function load(...parts) {
   try {
-    await list.load();
+    await Promise.all(parts.map((part) => part.load()));
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401) leave("Please sign in again.");
-    else toast(`The list of people did not load: ${error.message}`);
+    if (error instanceof ApiError && error.status === 401) leave(ENDED);
+    else toast(`Not everything could be loaded. ${reasonOf(error)}`);
   }
 }
 
+/** @param {string} [message] */
 function leave(message = "") {
   token.value = null;
-  client?.close();
-  people?.end();
-  client = people = null;
-  byId("connection").hidden = true;
+  end();
+  end = () => {};
   byId("me").textContent = "";
   document.title = "bazis_ws_channels demo";
   show(false);
   say(message);
+  byId("username").focus();
 }
 
+/** @param {boolean} signedIn */
 function show(signedIn) {
   document.body.dataset.signedIn = String(signedIn);
   byId("welcome").hidden = signedIn;
-  byId("desk").hidden = byId("sign-out").hidden = !signedIn;
-  if (!signedIn) byId("username").focus();
+  byId("desk").hidden = byId("account").hidden = !signedIn;
 }
 
+/** @param {string} message */
 function say(message) {
   byId("sign-in-message").hidden = !message;
   byId("sign-in-message").textContent = message;
 }
 
+/** @param {string} username @param {string} password */
 async function submit(username, password) {
-  const form = byId("sign-in");
-  const buttons = form.querySelectorAll("button");
-  for (const button of buttons) button.disabled = true;
+  const controls = byId("sign-in-controls");
+  controls.disabled = true;
   say("");
   try {
     await signIn(username, password);
-    form.reset();
     await enter();
+    byId("sign-in").reset();
+    byId("people").querySelector("button")?.focus();
   } catch (error) {
-    leave(error instanceof ApiError ? error.message : "The server can't be reached. Try again.");
+    controls.disabled = false; // or nothing in it can have the focus
+    leave(reasonOf(error));
+    if (error instanceof ApiError) byId("password").select();
   } finally {
-    for (const button of buttons) button.disabled = false;
+    controls.disabled = false;
   }
 }
 
-byId("sign-in").onsubmit = (event) => {
+byId("sign-in").onsubmit = (/** @type {Event} */ event) => {
   event.preventDefault();
   submit(byId("username").value, byId("password").value);
 };
 for (const chip of document.querySelectorAll(".chip")) {
-  chip.onclick = () => submit(chip.dataset.name, "demo");
+  /** @type {HTMLElement} */ (chip).onclick = () => submit(chip.textContent ?? "", "demo");
 }
 byId("sign-out").onclick = () => leave();
 
-if (token.value) {
-  enter().catch((error) => {
-    const over = error instanceof ApiError && error.status === 401;
-    leave(over ? "Your session has ended. Please sign in again." : "The server can't be reached.");
-  });
-} else {
-  byId("username").focus();
-}
+if (token.value) enter().catch((error) => leave(error.status === 401 ? ENDED : reasonOf(error)));
+else byId("username").focus();

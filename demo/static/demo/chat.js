@@ -1,128 +1,189 @@
-/** Conversations with one person at a time, kept for this tab. */
+/** Conversations with one person at a time; the server keeps them. */
 
 import { byId, make, timeOf } from "./dom.js";
-import { api } from "./session.js";
+import { api, reasonOf } from "./session.js";
 
-const KEPT = 200;
+/** @type {Record<string, string>} */
 const NOTES = {
   sending: "sending…",
   sent: "sent",
   saved_offline: "will arrive at the next sign-in",
-  failed: "not sent",
 };
+
+/** Pixels from the end at which somebody still reads the end. */
+const NEAR = 80;
+const toEnd = () => byId("chat-log").scrollTo(0, byId("chat-log").scrollHeight);
+new ResizeObserver(toEnd).observe(byId("chat-log")); // a keyboard, the drawer
+
+/**
+ * @typedef {object} Line
+ * @property {number | null} id  of the message; null until the server has said it
+ * @property {string | null} key  of one's own message, by which it is sent again
+ * @property {boolean} isMine
+ * @property {string} text
+ * @property {string} at
+ * @property {string} note
+ * @property {any} [element]
+ */
 
 export class Chat {
   #people;
-  #key;
-  /** @type {Record<string, {mine: boolean, text: string, at: string, note?: string}[]>} */
-  #talks;
+  /** By person, oldest first. @type {Map<number, Line[]>} */
+  #talks = new Map();
 
-  /**
-   * @param {import("./people.js").People} people
-   * @param {{id: number}} me
-   */
-  constructor(people, me) {
+  /** @param {import("./people.js").People} people */
+  constructor(people) {
     this.#people = people;
-    this.#key = `demo.talks.${me.id}`;
-    this.#talks = JSON.parse(sessionStorage.getItem(this.#key) ?? "{}");
     people.addEventListener("chosen", () => this.#open());
-    people.addEventListener("changed", () => this.#title());
-    byId("chat-form").onsubmit = (event) => {
+    people.addEventListener("changed", () => this.#showTitle());
+    byId("chat-form").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#submit();
     };
     this.#open();
   }
 
-  /** @param {any} message */
-  receive({ sender, message, timestamp }) {
-    const talk = this.#talk(sender.id);
-    // A message saved for an offline user may, rarely, come twice: it is the same one.
-    if (talk.some((line) => !line.mine && line.at === timestamp && line.text === message)) return;
-    const line = { mine: false, text: message, at: timestamp };
-    this.#add(sender.id, line);
-    if (this.#people.chosen?.id !== sender.id) this.#people.countUnread(sender.id);
+  /** Fetch the conversations so far; what is here already stays as it is. */
+  async load() {
+    const { messages } = await api("chat/history/");
+    for (const message of messages) this.#take(message);
   }
 
-  #talk(id) {
-    this.#talks[id] ??= [];
-    return this.#talks[id];
+  /** A message of the socket. @param {any} message */
+  receive(message) {
+    this.#take(message);
+    const { type, id, sender } = message;
+    if (type === "chat_message" && this.#people.chosen?.id !== sender.id) {
+      this.#people.countUnread(sender.id, id);
+    }
   }
 
-  async #submit() {
+  /**
+   * Show a message, wherever it comes from: the history, the socket, another tab of ours. One that
+   * is here already is the same one.
+   *
+   * @param {any} message
+   */
+  #take({ type, id, key = null, sender, recipient, message, timestamp, status = "" }) {
+    const isMine = type === "chat_sent";
+    const person = isMine ? recipient.id : sender.id;
+    const isSame = (/** @type {Line} */ line) => line.id === id || (isMine && line.key === key);
+    const known = this.#talk(person).find(isSame);
+    if (known) this.#note(known, status, id);
+    else this.#add(person, { id, key, isMine, text: message, at: timestamp, note: status });
+  }
+
+  /** @param {number} person @returns {Line[]} */
+  #talk(person) {
+    if (!this.#talks.has(person)) this.#talks.set(person, []);
+    return this.#talks.get(person) ?? [];
+  }
+
+  #submit() {
     const input = byId("chat-text");
     const person = this.#people.chosen;
     const text = input.value.trim();
     if (!person || !text) return;
     input.value = "";
-    const line = { mine: true, text, at: new Date().toISOString(), note: "sending" };
-    const element = this.#add(person.id, line);
+    const own = { id: null, key: makeKey(), isMine: true, note: "sending" };
+    const line = { ...own, text, at: new Date().toISOString() };
+    this.#send(person.id, this.#add(person.id, line));
+  }
+
+  /** @param {number} person @param {Line} line */
+  async #send(person, line) {
+    this.#note(line, "sending");
     try {
-      const body = { recipient_id: person.id, message: text };
-      line.note = (await api("chat/send/", { body })).status;
+      const body = { recipient_id: person, message: line.text, key: line.key };
+      this.#note(line, (await api("chat/send/", { body })).status);
     } catch (error) {
-      line.note = "failed";
-      if (!input.value) input.value = text; // for another try
-      element.title = String(error.message ?? error);
+      if (line.id !== null) return; // only the answer got lost: the socket has brought the message
+      this.#note(line, "failed", null, reasonOf(error));
+      const retry = make("button", { type: "button", className: "link", textContent: "Try again" });
+      retry.onclick = () => {
+        byId("chat-text").focus();
+        this.#send(person, line);
+      };
+      line.element.querySelector(".foot").append(" ", retry);
     }
-    element.querySelector(".note").textContent = NOTES[line.note] ?? line.note;
-    element.dataset.note = line.note;
-    this.#keep();
   }
 
-  #add(id, line) {
-    const talk = this.#talk(id);
-    talk.push(line);
-    talk.splice(0, Math.max(0, talk.length - KEPT));
-    this.#keep();
-    const element = this.#element(line);
-    if (this.#people.chosen?.id === id) this.#append(element);
-    return element;
+  /**
+   * @param {Line} line
+   * @param {string} note
+   * @param {number | null} [id]
+   * @param {string} [reason]
+   */
+  #note(line, note, id = line.id, reason = "") {
+    line.id = id;
+    line.note = note;
+    line.element.dataset.note = note;
+    line.element.querySelector(".note").textContent = reason ? `not sent: ${reason}` : NOTES[note];
+    line.element.querySelector(".link")?.remove();
   }
 
-  #append(element) {
-    const log = byId("chat-log");
-    log.querySelector(".empty")?.remove();
-    log.append(element);
-    log.scrollTop = log.scrollHeight;
-  }
-
-  #element(line) {
-    const text = make("p", { className: "text", textContent: line.text, dir: "auto" });
-    const time = make("time", { dateTime: line.at, textContent: timeOf(line.at) });
-    const note = make("span", { className: "note", textContent: NOTES[line.note] ?? "" });
-    const foot = make("p", { className: "foot" }, time, " ", note);
-    const whose = line.mine ? "mine" : "theirs";
-    const data = line.note ? { note: line.note } : {};
-    return make("div", { className: `line ${whose}`, data }, text, foot);
+  /**
+   * Put a line where it belongs: by the server's order, one's own unsent ones last.
+   *
+   * @param {number} person
+   * @param {Line} line
+   */
+  #add(person, line) {
+    const talk = this.#talk(person);
+    const order = line.id ?? Infinity;
+    const after = talk.findIndex(({ id }) => (id ?? Infinity) > order);
+    const place = after === -1 ? talk.length : after;
+    line.element = elementOf(line);
+    talk.splice(place, 0, line);
+    if (this.#people.chosen?.id === person) {
+      const log = byId("chat-log");
+      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+      log.querySelector(".empty")?.remove();
+      log.insertBefore(line.element, talk[place + 1]?.element ?? null);
+      if (isAtEnd || line.isMine) toEnd();
+    }
+    return line;
   }
 
   #open() {
     const person = this.#people.chosen;
-    this.#title();
+    this.#showTitle();
     const input = byId("chat-text");
     input.disabled = byId("chat-form").querySelector("button").disabled = !person;
     input.placeholder = person ? `Write to ${person.username}` : "Choose somebody first";
     const lines = person ? this.#talk(person.id) : [];
     const hint = person
-      ? `Say hello to ${person.username}. Offline? It arrives at the next sign-in.`
+      ? `Say hello to ${person.username}. Who is offline gets it at the next sign-in.`
       : "Choose somebody from the list.";
-    const empty = make("p", { className: "hint empty", textContent: hint });
+    const empty = make("p", { className: "hint empty", textContent: hint, dir: "auto" });
     const log = byId("chat-log");
-    log.replaceChildren(...(lines.length ? lines.map((line) => this.#element(line)) : [empty]));
-    log.scrollTop = log.scrollHeight;
+    log.setAttribute("aria-live", "off"); // old messages are no news
+    log.replaceChildren(...(lines.length ? lines.map(({ element }) => element) : [empty]));
+    requestAnimationFrame(() => log.setAttribute("aria-live", "polite"));
+    toEnd();
     if (person && matchMedia("(pointer: fine)").matches) input.focus();
   }
 
-  #title() {
+  #showTitle() {
     const person = this.#people.chosen;
     byId("chat-title").textContent = person ? `Chat with ${person.username}` : "Chat";
-    if (!person) return;
-    const status = person.isOnline ? "online" : "offline";
-    byId("chat-title").append(" ", make("span", { className: "hint", textContent: status }));
+    byId("chat-status").textContent = person ? this.#people.statusOf(person) : "";
   }
+}
 
-  #keep() {
-    sessionStorage.setItem(this.#key, JSON.stringify(this.#talks));
-  }
+/** @param {Line} line */
+function elementOf({ isMine, text, at, note }) {
+  const words = make("p", { className: "text", textContent: text, dir: "auto" });
+  const time = make("time", { dateTime: at, textContent: timeOf(at) });
+  const status = make("span", { className: "note", textContent: NOTES[note] ?? "" });
+  const foot = make("p", { className: "foot" }, time, status);
+  const className = `line ${isMine ? "mine" : "theirs"}`;
+  return make("div", { className, data: { note } }, words, foot);
+}
+
+/** A UUID. `crypto.randomUUID` is missing where the page has no TLS, as with `--host 0.0.0.0`. */
+function makeKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

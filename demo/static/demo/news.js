@@ -1,7 +1,8 @@
 /** Announcements to everybody. */
 
-import { byId, make, timeOf, toast } from "./dom.js";
-import { api } from "./session.js";
+import { byId, make, timeOf } from "./dom.js";
+import { api, reasonOf } from "./session.js";
+import { toast, toastUnlessSeen } from "./toasts.js";
 
 const SHOWN = 20;
 
@@ -11,7 +12,7 @@ export class News {
     byId("news").replaceChildren();
     byId("news-empty").hidden = false;
     byId("news-form").hidden = !me.is_staff;
-    byId("news-form").onsubmit = (event) => {
+    byId("news-form").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#announce(byId("news-text"));
     };
@@ -25,8 +26,10 @@ export class News {
     byId("news").prepend(make("li", {}, text, make("p", { className: "foot" }, time)));
     byId("news-empty").hidden = true;
     while (byId("news").children.length > SHOWN) byId("news").lastElementChild.remove();
+    toastUnlessSeen(byId("news"), `Announcement: ${message}`);
   }
 
+  /** @param {HTMLInputElement} input */
   async #announce(input) {
     const message = input.value.trim();
     if (!message) return;
@@ -34,7 +37,7 @@ export class News {
       await api("broadcast/", { body: { message } });
       input.value = "";
     } catch (error) {
-      toast(`Not announced: ${error.message}`);
+      toast(`Not announced: ${reasonOf(error)}`);
     }
   }
 }

@@ -24,8 +24,14 @@ export const token = {
   },
 };
 
-/** @param {any} answer */
-function problem(answer) {
+/**
+ * @param {Response} response
+ * @param {any} answer
+ */
+function problem(response, answer) {
+  if (response.status === 429) {
+    return `Too many attempts. Try again in ${response.headers.get("Retry-After") ?? 60} s.`;
+  }
   if (answer?.error || answer?.detail) return answer.error ?? answer.detail;
   const [field, texts] = Object.entries(answer ?? {})[0] ?? [];
   return field ? `${field}: ${[texts].flat().join(" ")}` : "The server did not understand.";
@@ -47,8 +53,13 @@ export async function api(path, { body, signal, anonymous = false } = {}) {
     signal,
   });
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(response.status, problem(answer));
+  if (!response.ok) throw new ApiError(response.status, problem(response, answer));
   return answer;
+}
+
+/** What to tell the user. @param {unknown} error */
+export function reasonOf(error) {
+  return error instanceof ApiError ? error.message : "The server can't be reached.";
 }
 
 /** @param {string} username @param {string} password */
@@ -60,7 +71,7 @@ export async function signIn(username, password) {
 /**
  * What the socket asks for: see the package's client.js.
  *
- * @param {{reason: string, rejected: string | null, signal: AbortSignal}} request
+ * @param {import("../bazis_ws_channels/client.js").TokenRequest} request
  */
 export async function getToken({ reason, rejected, signal }) {
   if (reason === "expiring" && token.value) {
