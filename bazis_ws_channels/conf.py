@@ -153,6 +153,13 @@ class _Limits:
         return _setting("BAZIS_WS_HANDSHAKES_PER_SECOND", 1000)
 
     @property
+    def BAZIS_WS_TUNE_GC(self) -> bool:
+        """In a process that serves, let Python look at all objects for garbage when a quarter of
+        the connections has ended, not when a quarter is new; unless you set `gc` yourself.
+        """
+        return _setting("BAZIS_WS_TUNE_GC", True)
+
+    @property
     def BAZIS_WS_MAX_UNAUTHENTICATED(self) -> int:
         """Sockets of a process that may wait for a token; of more, the oldest are closed."""
         return _setting("BAZIS_WS_MAX_UNAUTHENTICATED", 1000)

@@ -32,6 +32,7 @@ from .counters import counts
 from .history.positions import since_in, since_of
 from .presence.tracker import current_tracker
 from .protocol import BadMessage
+from .servers.collector import collect_ended
 from .types import Event, Receive, Scope, Send
 
 __all__ = ["UserWsConsumer"]
@@ -150,6 +151,8 @@ class UserWsConsumer(Endings, Following, Reach):
         code = self._line.closed_with or code
         counts.connections -= 1
         counts.note_closed(code)
+        if code != protocol.CLOSE_GOING_DOWN:  # that is not for long
+            collect_ended()
         names = {**self._gate.names, "close_code": code}
         logger.debug("A connection ended with %d", code, extra=names)
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..types import Receive, Send
+from .collector import calm_collector
 from .reader import Budget, Reader
 from .writer import Writer, server_send
 
@@ -18,6 +19,7 @@ async def has_arrived(send: Any) -> bool:
     """Let others that are open have their turn; then tell whether the connection whose `send`
     this is is still there, as far as its server knows.
     """
+    calm_collector()
     if "daphne.ws_protocol" not in sys.modules:
         return True
     from .daphne import protocol_of
