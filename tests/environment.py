@@ -1,12 +1,16 @@
 """Environment variables for the tests' settings; loaded before Django's settings are.
 
-Redis or Valkey: the server that ``REDIS_URL`` names, else an embedded one. It is emptied by
-every test, so name none that holds anything. The unit tests need none, and start none where
-nothing else is run.
+Redis or Valkey: the server that ``REDIS_URL`` names, else one of the tests' own, by the binary that
+``TEST_REDIS_BINARY`` names (``redis-server``), else the embedded one. It is emptied by every test,
+so name none that holds anything. The unit tests need none, and start none where nothing else is
+run.
+
+With ``-n`` of pytest-xdist each worker has a Redis, a database and a directory of its own, and a
+file's tests stay with one worker.
 """
 
-import atexit
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,29 +19,68 @@ import pytest
 
 UNIT = Path(__file__).parent / "unit"
 
-if "TEST_DATABASE_DIR" not in os.environ:
-    os.environ["TEST_DATABASE_DIR"] = tempfile.mkdtemp(prefix="bazis_ws_")
-    atexit.register(shutil.rmtree, os.environ["TEST_DATABASE_DIR"], ignore_errors=True)
+#: "gw0" in a worker of pytest-xdist; None where the tests run in this process.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+
+_to_close = []
 
 
 @pytest.hookimpl(wrapper=True)  # around pytest-django, which loads the settings
 def pytest_load_initial_conftests(early_config):
-    """Name a Redis before the settings are loaded."""
-    paths = [path.partition("::")[0] for path in early_config.known_args_namespace.file_or_dir]
-    if not paths or not all(_is_unit(path) for path in paths):
-        _name_redis()
+    """Name a directory, a database and a Redis before the settings are loaded."""
+    options = early_config.known_args_namespace
+    if WORKER or not getattr(options, "numprocesses", None):  # else the workers do it
+        os.environ.pop("PYTEST_ADDOPTS", None)  # not meant for a pytest that a test runs
+        _name_database()
+        paths = [path.partition("::")[0] for path in options.file_or_dir]
+        if not paths or not all(_is_unit(path) for path in paths):
+            _name_redis()
     return (yield)
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse ids that differ from worker to worker."""
+    for item in items:
+        if re.search(" at 0x[0-9a-f]", item.nodeid):
+            raise pytest.UsageError(f"Name this case by pytest.param(..., id=...): {item.nodeid}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure():
+    """End what was started here."""
+    while _to_close:
+        _to_close.pop()()
 
 
 def _is_unit(path):
     return Path(path).resolve().is_relative_to(UNIT)
 
 
+def _name_database():
+    if WORKER or "TEST_DATABASE_DIR" not in os.environ:
+        directory = os.environ["TEST_DATABASE_DIR"] = tempfile.mkdtemp(prefix="bazis_ws_")
+        _to_close.append(lambda: shutil.rmtree(directory, ignore_errors=True))
+    for name in ("DATABASE_URL", "DEMO_TEST_DATABASE_URL"):
+        if WORKER and name in os.environ:
+            os.environ[name] += f"_{WORKER}"
+
+
 def _name_redis():
+    binary = os.environ.get("TEST_REDIS_BINARY")
+    if "REDIS_URL" in os.environ and WORKER:
+        raise pytest.UsageError("Each worker empties its Redis: name a binary, TEST_REDIS_BINARY")
     if "REDIS_URL" not in os.environ:
         from tests.kit.redis import Redis
+        from tests.kit.redis_binary import BinaryRedis
 
-        redis = Redis()
-        atexit.register(redis.close)
+        redis = BinaryRedis(binary) if binary else Redis()
+        _to_close.append(redis.close)
         os.environ["REDIS_URL"] = redis.url
     os.environ.setdefault("TEST_EDGES", os.environ["REDIS_URL"])
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Let one worker run all tests of a file, which share servers."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)

@@ -5,7 +5,7 @@ import os
 import pytest
 import redis as redis_py
 
-from tests.kit import Daphne
+from tests.kit import Clock, Daphne, Redis
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,32 @@ def clean_redis():
 def redis(clean_redis):
     """A sync client of the tests' Redis."""
     return clean_redis
+
+
+@pytest.fixture
+def own_redis():
+    """Start servers that the test may break: ``own_redis(maxmemory="2mb")``."""
+    started = []
+
+    def start(**config):
+        started.append(Redis(**config))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def valkey(own_redis):
+    """A server of the test's own."""
+    return own_redis()
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands until it is moved."""
+    return Clock()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import os
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,8 +14,8 @@ from django.test import modify_settings, override_settings
 
 from bazis_ws_channels import protocol
 from tests.kit import ROOT
+from tests.kit.browser import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 AGGREGATING = f"{__name__}.AggregatingStorage"
@@ -93,27 +91,10 @@ def served(folder):
             thread.join()
 
 
-def missing(what):
-    """Skip; in CI, where everything must be there, fail."""
-    reason = f"no browser tests: {what} is missing"
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright")
-    if CHROMIUM is None:
-        missing("chromium")
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 def test_knows_the_close_codes_of_the_server():

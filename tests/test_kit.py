@@ -11,16 +11,16 @@ from tests.kit.processes import listening_ports
 
 
 @pytest.fixture(scope="module")
-def own_redis():
+def module_redis():
     """A Redis for this module."""
     with Redis() as server:
         yield server
 
 
 @pytest.fixture
-def proxy(own_redis):
+def proxy(module_redis):
     """A proxy before it."""
-    with Proxy(own_redis.url) as proxy:
+    with Proxy(module_redis.url) as proxy:
         yield proxy
 
 
@@ -45,31 +45,31 @@ def asking(link):
     return answers
 
 
-def test_redis_comes_back_with_its_data_or_without(own_redis):
+def test_redis_comes_back_with_its_data_or_without(module_redis):
     """On the same port, and with the same client."""
-    own_redis.client.set("key", "value")
-    own_redis.restart(keep_data=True)
-    assert own_redis.client.get("key") == "value"
-    own_redis.restart()
-    assert own_redis.client.get("key") is None
+    module_redis.client.set("key", "value")
+    module_redis.restart(keep_data=True)
+    assert module_redis.client.get("key") == "value"
+    module_redis.restart()
+    assert module_redis.client.get("key") is None
 
 
-def test_redis_takes_another_port_where_one_is_taken(own_redis, monkeypatch):
+def test_redis_takes_another_port_where_one_is_taken(module_redis, monkeypatch):
     """It does not believe that it is the other server."""
-    ports = [own_redis.port, own_redis.port + 1]
+    ports = [module_redis.port, module_redis.port + 1]
     monkeypatch.setattr("random.sample", lambda *args: ports)
     with Redis() as second:
         assert second.port == ports[1]
         assert listening_ports(second.client.info("server")["process_id"]) == {ports[1]}
 
 
-def test_redis_pauses(own_redis):
+def test_redis_pauses(module_redis):
     """It takes connections, and answers when it goes on."""
-    own_redis.pause()
-    with redis_py.Redis.from_url(own_redis.url, socket_timeout=0.1, retry=None) as client:
+    module_redis.pause()
+    with redis_py.Redis.from_url(module_redis.url, socket_timeout=0.1, retry=None) as client:
         with pytest.raises(redis_py.TimeoutError):
             client.ping()
-        own_redis.resume()
+        module_redis.resume()
         assert client.ping()
 
 

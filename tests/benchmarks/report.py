@@ -47,6 +47,11 @@ def at_most(text: str, actual: float, bound: float) -> Target:
     return Target(f"{text} <= {bound:g}", actual, actual <= bound)
 
 
+def bounded(figure: str, unit: str, actual: float, bound: float, note: str = "") -> Row:
+    """Return a row of ours alone, which must not pass a bound."""
+    return Row(figure, unit, ours=actual, targets=[at_most(unit, actual, bound)], note=note)
+
+
 def number(value: float | None) -> str:
     """Return a value with three significant digits, as a person reads it."""
     if value is None:

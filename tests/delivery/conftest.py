@@ -1,9 +1,9 @@
-"""Fixtures: a server for a module's tests, Redis servers of a test's own, channel layers."""
+"""Fixtures: a server for a module's tests, channel layers."""
 
 import pytest
 
 from bazis_ws_channels.layers import RedisPubSubChannelLayer
-from tests.kit import Daphne, Redis, Uvicorn
+from tests.kit import Daphne, Uvicorn
 
 
 class DeliveryDaphne(Daphne):
@@ -21,31 +21,8 @@ class DeliveryUvicorn(Uvicorn):
 @pytest.fixture(scope="module")
 def server(django_db_setup):
     """A daphne process that the tests of a module share."""
-    server = DeliveryDaphne()
-    server.wait_until_ready()
-    yield server
-    server.stop()
-    print(server.log)
-
-
-@pytest.fixture
-def make_valkey():
-    """Start Redis servers of the test's own."""
-    servers = []
-
-    def make():
-        servers.append(Redis())
-        return servers[-1]
-
-    yield make
-    for server in servers:
-        server.close()
-
-
-@pytest.fixture
-def valkey(make_valkey):
-    """A Redis server of the test's own."""
-    return make_valkey()
+    with DeliveryDaphne() as server:
+        yield server
 
 
 @pytest.fixture

@@ -116,17 +116,18 @@ async def test_a_slow_handler_does_not_hold_up_group_messages(connect, alice):
         assert await client.receive() == {"type": "released"}
 
 
-async def test_a_slow_query_of_one_does_not_hold_up_the_messages_of_others(connect, alice, bob):
+async def test_a_slow_query_of_one_holds_up_no_messages_of_others(connect, alice, bob, redis):
     """The process has one thread for the database; delivery needs none."""
     async with connect(alice) as client, connect(bob) as other:
         await client.subscribed()
         await other.subscribed()
-        await client.send({"type": "slow_query", "seconds": 3})
+        await client.send({"type": "slow_query", "until": "test.consumer"})
         done = asyncio.ensure_future(client.receive_type("slow_query_done"))
         for n in range(10):
             await bob.ws_apublish(n)
             assert await other.data() == n
         assert not done.done()
+        redis.rpush("test.consumer", "go on")
         await done
 
 

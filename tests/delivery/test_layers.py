@@ -413,9 +413,9 @@ async def test_joining_a_group_again_waits_for_its_own_confirmation(valkey, make
         assert await receive(layer, channel) == {"type": "x"}
 
 
-async def test_several_hosts_share_the_groups(make_valkey, make_layer):
+async def test_several_hosts_share_the_groups(own_redis, make_layer):
     """Each group lives on one shard, the same for every process."""
-    first, second = make_valkey(), make_valkey()
+    first, second = own_redis(), own_redis()
     layer, other = (make_layer(first.url, second.url) for _ in range(2))
     groups = [f"g{n}" for n in range(20)]
     channel = await member(layer, *groups)
@@ -429,9 +429,9 @@ async def test_several_hosts_share_the_groups(make_valkey, make_layer):
     assert received == {*groups, "own"}
 
 
-async def test_a_shard_that_is_down_takes_only_its_own_groups_along(make_valkey, make_layer):
+async def test_a_shard_that_is_down_takes_only_its_own_groups_along(own_redis, make_layer):
     """The other's flow on; its own come back with it."""
-    first, second = make_valkey(), make_valkey()
+    first, second = own_redis(), own_redis()
     layer = make_layer(first.url, second.url)
     groups = [f"g{n}" for n in range(20)]
     channel = await member(layer, *groups)
@@ -486,9 +486,9 @@ async def test_groups_flow_between_both(valkey, make_layer):
         assert [await receive(*each) for each in members.items()] == [{"type": "x"}] * 2
 
 
-async def test_over_several_shards_too(make_valkey, make_layer):
+async def test_over_several_shards_too(own_redis, make_layer):
     """The original sends on the shard of the whole name."""
-    urls = [make_valkey().url for _ in range(2)]
+    urls = [own_redis().url for _ in range(2)]
     ours, original = make_layer(*urls), make_layer(*urls, layer_class=Original)
     for _ in range(8):
         channel = await ours.new_channel()

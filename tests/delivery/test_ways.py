@@ -14,10 +14,8 @@ from tests.kit import CeleryWorker, Client, fetch, manage
 @pytest.fixture(scope="module")
 def second(django_db_setup):
     """Another daphne process of the same project."""
-    second = DeliveryDaphne()
-    second.wait_until_ready()
-    yield second
-    second.stop()
+    with DeliveryDaphne() as second:
+        yield second
 
 
 @pytest.fixture

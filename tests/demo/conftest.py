@@ -14,7 +14,7 @@ from tests.demo.processes import BLANK, DemoCommand, DemoDaphne
 from tests.kit import ROOT, Proxy, Redis
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory):
     """The running demo: everything that ``manage.py demo`` starts."""
     database = os.environ.get("DEMO_TEST_DATABASE_URL", "")  # SQLite unless it names another

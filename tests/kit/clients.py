@@ -23,7 +23,28 @@ def encoded(message):
     return message if isinstance(message, str | bytes) else json.dumps(message)
 
 
-class Client:
+class Conversation:
+    """What one waits for on a connection that has `send`, `receive` and what was `seen`."""
+
+    async def receive_type(self, kind):
+        """Return the next message of a type; others before it are kept in `seen`."""
+        while (message := await self.receive())["type"] != kind:
+            pass
+        return message
+
+    async def subscribed(self):
+        """Wait until the session is live."""
+        return await self.receive_type("subscribed")
+
+    async def settle(self):
+        """Return all messages that were on their way, by a ping behind them."""
+        await self.send(PING)
+        before = len(self.seen)
+        await self.receive_type("pong")
+        return self.seen[before:-1]
+
+
+class Client(Conversation):
     """One connection: ``async with Client(server.ws, token) as client``."""
 
     def __init__(self, url, token=None, **options):
@@ -50,26 +71,9 @@ class Client:
         self.seen.append(message)
         return message
 
-    async def receive_type(self, kind):
-        """Return the next message of a type; others before it are kept in `seen`."""
-        while (message := await self.receive())["type"] != kind:
-            pass
-        return message
-
-    async def subscribed(self):
-        """Wait until the session is live."""
-        return await self.receive_type("subscribed")
-
     async def data(self):
         """Return the next published value."""
         return (await self.receive_type("data"))["data"]
-
-    async def settle(self):
-        """Return all messages that were on their way, by a ping behind them."""
-        await self.send(PING)
-        before = len(self.seen)
-        await self.receive_type("pong")
-        return self.seen[before:-1]
 
     async def watch(self, *users):
         """Watch users; return their statuses, ``[bool, ...]``, once the server has told them.

@@ -1,12 +1,11 @@
 """Management commands and pages, as an administrator or a browser gets them."""
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
 
-from tests.kit.processes import ROOT
+from tests.kit.processes import ROOT, environment
 
 
 def manage(*arguments, check=True, **settings):
@@ -14,11 +13,7 @@ def manage(*arguments, check=True, **settings):
     result = subprocess.run(
         [sys.executable, "-m", "django", *arguments],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "TEST_SETTINGS": json.dumps(settings),
-        },
+        env=environment(settings),
         capture_output=True,
         text=True,
         timeout=60,

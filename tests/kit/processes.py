@@ -17,8 +17,18 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
 
 
+def environment(settings=(), env=()):
+    """Return the environment of a process that has these Django settings beside the tests'."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "TEST_SETTINGS": json.dumps(dict(settings)),
+        **dict(env),
+    }
+
+
 class Server:
-    """A server process; what it prints is kept in `log`.
+    """A server process: ``with Daphne(settings) as server``; what it prints is kept in `log`.
 
     Args:
         settings: Django settings that this process has instead of those of `tests.settings`.
@@ -35,13 +45,7 @@ class Server:
         self.process = subprocess.Popen(
             self.command(),
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "TEST_SETTINGS": json.dumps(dict(settings)),
-                "PYTHONUNBUFFERED": "1",
-                **(env or {}),
-            },
+            env=environment(settings, {"PYTHONUNBUFFERED": "1", **(env or {})}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -64,6 +68,18 @@ class Server:
     def is_ready(self):
         """Whether it has said that it serves."""
         return self._ready is not None
+
+    def __enter__(self):
+        try:
+            self.wait_until_ready()
+        except AssertionError:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+        print(f"--- {self!r}\n{self.log}")  # if a test fails
 
     def wait_until_ready(self):
         """Wait until it says that it serves; fail as soon as it ends instead."""

@@ -1,14 +1,12 @@
 """A TCP proxy that gets in the way: it cuts, resets, goes silent, and holds in either direction."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import socket
 import struct
-import threading
 from urllib.parse import urlsplit
 
-from tests.kit.waiting import PATIENCE_SECONDS
+from tests.kit.threads import Threaded
 
 #: Towards the target, and towards the client.
 UP, DOWN = "up", "down"
@@ -33,7 +31,7 @@ class _Link:
             writer.transport.abort()
 
 
-class Proxy:
+class Proxy(Threaded):
     """Stands before a server: ``with Proxy(redis.url) as proxy``, to be reached at `proxy.url`.
 
     It lives in a thread of its own, so that it serves sync and async tests alike; what a method
@@ -46,7 +44,6 @@ class Proxy:
 
     def __init__(self, target):
         self.target = target
-        self.port = None
         #: What came and was not passed on at once: towards the target, towards the client.
         self.held, self.held_back = b"", b""
         #: How many connections were accepted; how many `cut_at` has cut.
@@ -57,6 +54,8 @@ class Proxy:
         self._hold_at = {UP: None, DOWN: None}
         self._cut_at = self._hold_answers_to = None
         self._links = {}
+        self._flowing = {UP: asyncio.Event(), DOWN: asyncio.Event()}
+        self._release((UP, DOWN))
 
     # --- where it is ------------------------------------------------------------------------
 
@@ -90,15 +89,15 @@ class Proxy:
 
     def cut(self):
         """Close all connections; new ones work."""
-        self._do(self._end)
+        self.do(self._end)
 
     def reset(self):
         """End all connections with an RST; new ones work."""
-        self._do(self._end, reset=True)
+        self.do(self._end, reset=True)
 
     def go_silent(self, *directions):
         """Pass nothing over the present connections, which stay open: both ways, or one."""
-        self._do(self._go_silent, directions or (UP, DOWN))
+        self.do(self._go_silent, directions or (UP, DOWN))
 
     def refuse(self):
         """Drop new connections as soon as they come, until `accept`."""
@@ -116,7 +115,7 @@ class Proxy:
 
     def hold(self, direction=UP):
         """Keep what is sent, in `held` or `held_back`, until it is released."""
-        self._do(self._hold, direction)
+        self.do(self._hold, direction)
 
     def hold_at(self, pattern, direction=UP):
         """Hold from the place where this comes next."""
@@ -128,48 +127,17 @@ class Proxy:
 
     def release(self, *directions):
         """Send what was held, and let everything flow: in these directions, or in both."""
-        self._do(self._release, directions or (UP, DOWN))
+        self.do(self._release, directions or (UP, DOWN))
 
     # --- inside -----------------------------------------------------------------------------
 
-    def __enter__(self):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._flowing = {UP: asyncio.Event(), DOWN: asyncio.Event()}
-        self._do(self._release, (UP, DOWN))
-        self._server = self._wait(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(self, *exc):
-        self._wait(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self):
-        self._server.close()
+    async def close(self):
+        """End all connections."""
         self._release((UP, DOWN))
         tasks = list(self._links)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _wait(self, coroutine):
-        done = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return done.result(PATIENCE_SECONDS)
-
-    def _do(self, function, *args, **kwargs):
-        """Call a function in the proxy's thread, and return when it is done."""
-        done = concurrent.futures.Future()
-
-        def run():
-            function(*args, **kwargs)
-            done.set_result(None)
-
-        self._loop.call_soon_threadsafe(run)
-        done.result(PATIENCE_SECONDS)
 
     def _end(self, *, reset=False):
         for link in filter(None, self._links.values()):
@@ -190,7 +158,8 @@ class Proxy:
             for link in filter(None, self._links.values()):
                 link.answers.set()
 
-    async def _serve(self, *client):
+    async def serve(self, *client):
+        """Pass on what one client sends, and the answers."""
         self.accepted += 1
         task, link = asyncio.current_task(), None
         self._links[task] = None

@@ -60,10 +60,19 @@ class BinaryRedis:
         """Return a client over the unix socket: the server's administrator."""
         return redis_py.Redis(unix_socket_path=str(self.socket), decode_responses=True)
 
+    @property
+    def url(self):
+        """Its address."""
+        return f"redis://127.0.0.1:{self.port}"
+
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        """End it for good."""
         self._process.kill()
         self._process.wait()
         self._directory.cleanup()

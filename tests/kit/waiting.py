@@ -1,4 +1,4 @@
-"""Wait for a condition that nothing announces."""
+"""Wait for a condition that nothing announces; move a clock."""
 
 import asyncio
 import threading
@@ -9,6 +9,20 @@ PATIENCE_SECONDS = 20
 
 #: How long to wait between two looks.
 POLL_SECONDS = 0.02
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self, now=1_000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def move(self, seconds):
+        """Move it on, or back."""
+        self.now += seconds
 
 
 async def until(condition, seconds=PATIENCE_SECONDS):

@@ -1,6 +1,5 @@
 """Fixtures: programs in processes of their own, and what they have published."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,7 +7,7 @@ import sys
 import pytest
 import redis as redis_py
 
-from tests.kit import ROOT, Redis
+from tests.kit.processes import ROOT, environment
 
 
 @pytest.fixture
@@ -22,12 +21,7 @@ def run(transactional_db):
         result = subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "TEST_SETTINGS": json.dumps(settings),
-                **dict(env),
-            },
+            env=environment(settings, env),
             capture_output=True,
             text=True,
             timeout=60,
@@ -67,10 +61,3 @@ def published(redis):
     published = Published(os.environ["REDIS_URL"])
     yield published
     published.close()
-
-
-@pytest.fixture
-def valkey():
-    """A Redis server of the test's own."""
-    with Redis() as server:
-        yield server

@@ -40,11 +40,8 @@ def project(run):
 @pytest.fixture
 def server(project):
     """A server of all tenants."""
-    server = TenantsDaphne(env=project.env)
-    server.wait_until_ready()
-    yield server
-    server.stop()
-    print(server.log)
+    with TenantsDaphne(env=project.env) as server:
+        yield server
 
 
 async def test_tenants_have_nothing_in_common(project, server):

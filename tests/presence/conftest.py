@@ -1,21 +1,20 @@
-"""Two server processes with short leases, shared by the tests that break neither."""
+"""Fixtures: two server processes with short leases, users who are online by their records."""
 
 import pytest
 import redis as redis_py
 from asgiref.sync import sync_to_async
 
-from tests.kit import Daphne, Redis, until
-from tests.presence.support import QUICK, keys
+from bazis_ws_channels import presence
+from bazis_ws_channels.presence.stores import get_store
+from bazis_ws_channels.presence.stores.base import Connect, Register, Token
+from tests.kit import Daphne, until
+from tests.presence.support import QUICK, keys, two
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # other suites want to be alone with their processes
 def _pair(django_db_setup):
-    servers = [Daphne(QUICK), Daphne(QUICK)]
-    for server in servers:
-        server.wait_until_ready()
-    yield servers
-    for server in servers:
-        server.stop()
+    with two(QUICK) as servers:
+        yield servers
 
 
 @pytest.fixture
@@ -54,14 +53,30 @@ def make_users(make_user):
 
 
 @pytest.fixture
-def own_redis():
-    """A Redis that the test may stop: ``own_redis(**config)``."""
-    started = []
+def online(redis):
+    """Make users online as a process that never ends would: ``online(1, 2)``."""
 
-    def start(**config):
-        started.append(Redis(**config))
-        return started[-1]
+    def connect(*pks):
+        get_store().ask(Register("test", 60_000))
+        for pk in pks:
+            get_store().ask(Connect("test", f"c{pk}", str(pk), 50, Token(age_us=0)))
+        presence.statuses([1])  # which hears of the new process
 
-    yield start
-    for server in started:
-        server.close()
+    return connect
+
+
+@pytest.fixture
+def users(make_user, online):
+    """Six users; those with an even number are online."""
+    users = [make_user(f"user{n}") for n in range(6)]
+    online(*(user.pk for user in users[::2]))
+    return users
+
+
+@pytest.fixture
+def loaded(redis):
+    """Let Redis know the scripts: the first call of each costs a second round trip."""
+    presence.statuses([1])
+    presence.online([1])
+    presence.online_users()
+    presence.online_count()

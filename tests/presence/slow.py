@@ -19,4 +19,4 @@ class SlowConfig(AppConfig):
 
 
 def _be_slow(**kwargs):
-    time.sleep(0.03)
+    time.sleep(0.03)  # as one that writes to a database; the server is stopped meanwhile

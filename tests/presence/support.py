@@ -1,5 +1,7 @@
 """Tools of the presence tests: quick settings, the edges told, the content of Redis."""
 
+import contextlib
+
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels.presence.stores.encoding import encode
@@ -65,6 +67,27 @@ async def open_all(stack, connections):
         await client.subscribed()
         clients.append(client)
     return clients
+
+
+@contextlib.contextmanager
+def two(settings):
+    """Run two daphnes, which start at the same time."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(server) for server in (Daphne(settings), Daphne(settings))]
+
+
+@contextlib.contextmanager
+def round_trips(redis, expected):
+    """Assert how many commands Redis gets from clients meanwhile."""
+    before = _scripts_run(redis)
+    yield
+    assert _scripts_run(redis) - before == expected
+
+
+def _scripts_run(redis):
+    statistics = redis.info("commandstats")
+    names = ("cmdstat_evalsha", "cmdstat_eval")
+    return sum(statistics.get(name, {}).get("calls", 0) for name in names)
 
 
 class FutureDaphne(Daphne):

@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 
 from bazis_ws_channels.times import datetime_of
-from tests.kit import Client, Daphne, until
+from tests.kit import Client, until
 from tests.presence.listener import DETAILS
-from tests.presence.support import QUICK, is_online, keys, open_all, told
+from tests.presence.support import QUICK, is_online, keys, open_all, told, two
 
 #: Settings for tests in which something must happen within the grace.
 PATIENT = {**QUICK, "BAZIS_WS_OFFLINE_GRACE_SECONDS": 3}
@@ -17,12 +17,8 @@ PATIENT = {**QUICK, "BAZIS_WS_OFFLINE_GRACE_SECONDS": 3}
 
 @pytest.fixture(scope="module")
 def _patient(django_db_setup):
-    servers = [Daphne(PATIENT), Daphne(PATIENT)]
-    for server in servers:
-        server.wait_until_ready()
-    yield servers
-    for server in servers:
-        server.stop()
+    with two(PATIENT) as servers:
+        yield servers
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from django.contrib.auth.admin import UserAdmin
 from django.urls import path
 
 from bazis_ws_channels.admin import OnlineFilter, UserWsAdminMixin
-from tests.presence.test_reading import loaded, online, round_trips  # noqa: F401
+from tests.presence.support import round_trips
 from tests.project.models import User
 from tests.project.urls import urlpatterns as project_urlpatterns
+
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 class Admin(UserWsAdminMixin, UserAdmin):
@@ -33,14 +35,6 @@ urlpatterns = [
 ]
 
 LIST = "/presence/project/user/"
-
-
-@pytest.fixture
-def users(make_user, online):  # noqa: F811
-    """Six users; those with an even number are online."""
-    users = [make_user(f"user{n}") for n in range(6)]
-    online(*(user.pk for user in users[::2]))
-    return users
 
 
 @pytest.fixture

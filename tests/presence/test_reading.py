@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import time
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,43 +17,9 @@ from bazis_ws_channels.exceptions import PresenceUnavailable
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Connect, Disconnect, Register, Token
 from tests.kit import until
-from tests.presence.support import keys, open_all
+from tests.presence.support import keys, open_all, round_trips
 
-
-@contextmanager
-def round_trips(redis, expected):
-    """Assert how many commands Redis gets from clients meanwhile."""
-    before = _scripts_run(redis)
-    yield
-    assert _scripts_run(redis) - before == expected
-
-
-def _scripts_run(redis):
-    statistics = redis.info("commandstats")
-    names = ("cmdstat_evalsha", "cmdstat_eval")
-    return sum(statistics.get(name, {}).get("calls", 0) for name in names)
-
-
-@pytest.fixture
-def online(redis):
-    """Make users online as a process that never ends would: ``online(1, 2)``."""
-
-    def connect(*pks):
-        get_store().ask(Register("test", 60_000))
-        for pk in pks:
-            get_store().ask(Connect("test", f"c{pk}", str(pk), 50, Token(age_us=0)))
-        presence.statuses([1])  # which hears of the new process
-
-    return connect
-
-
-@pytest.fixture(autouse=True)
-def loaded(redis):
-    """Let Redis know the scripts: the first call of each costs a second round trip."""
-    presence.statuses([1])
-    presence.online([1])
-    presence.online_users()
-    presence.online_count()
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_any_number_of_users_costs_one_round_trip(redis, online):

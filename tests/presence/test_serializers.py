@@ -9,8 +9,10 @@ from rest_framework.test import force_authenticate
 
 from bazis_ws_channels.serializers import LastSeenField, OnlineField, UserWsSerializerMixin
 from bazis_ws_channels.viewsets import UserWsViewSet
-from tests.presence.test_reading import loaded, online, round_trips  # noqa: F401
+from tests.presence.support import round_trips
 from tests.project.models import Post, User
+
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 class UserSerializer(UserWsSerializerMixin, serializers.ModelSerializer):
@@ -41,14 +43,6 @@ class LibrarySerializer(serializers.Serializer):
     posts = PostSerializer(many=True)
     owner = UserSerializer(allow_null=True)
     owner_online = OnlineField(source="owner")
-
-
-@pytest.fixture
-def users(make_user, online):  # noqa: F811
-    """Six users; those with an even number are online."""
-    users = [make_user(f"user{n}") for n in range(6)]
-    online(*(user.pk for user in users[::2]))
-    return users
 
 
 @pytest.fixture

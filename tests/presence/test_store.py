@@ -601,21 +601,6 @@ async def test_hundreds_of_processes(own, others):
     assert await others.ask(base.OnlineCount()) == 1
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    now = 1_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    """A clock to move."""
-    return Clock()
-
-
 @pytest.fixture
 def moved(clock):
     """The in-process store, by the moved clock."""

@@ -59,12 +59,12 @@ class ProjectConsumer(UserWsConsumer):
         await self.send_json({"type": "renamed", "name": content["name"]})
 
     async def client_slow_query(self, content):
-        """Keep the thread busy for `seconds`."""
-        await database_sync_to_async(time.sleep)(content["seconds"])
+        """Keep the thread busy until something is pushed to the list `until` in Redis."""
+        await database_sync_to_async(wait_for)(content["until"])
         await self.send_json({"type": "slow_query_done"})
 
     async def client_block(self, content):
-        """Block the event loop for `seconds`, as bad project code does."""
+        """Block the event loop for `seconds`, as bad project code does; leases run out."""
         time.sleep(content["seconds"])
         await self.send_json({"type": "block_done"})
 
@@ -86,6 +86,12 @@ async def note(text):
     async with redis.asyncio.Redis.from_url(os.environ["REDIS_URL"]) as client:
         if await client.exists("test.life.wanted"):
             await client.rpush("test.life", text)
+
+
+def wait_for(key):
+    """Wait as a database does that takes its time."""
+    with redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=None) as client:
+        assert client.blpop(key, timeout=20) is not None
 
 
 project_urlpatterns = [path("project/", ProjectConsumer.as_asgi())]

@@ -23,17 +23,17 @@ def refused(user, match):
         async_to_sync(user.ws_adisconnect)()
 
 
-def test_out_of_memory(make_valkey, use, alice):
+def test_out_of_memory(own_redis, use, alice):
     """Not "out of reach"; publishing needs no memory, and goes on."""
-    valkey = make_valkey(maxmemory="1mb", **{"maxmemory-policy": "noeviction"})
+    valkey = own_redis(maxmemory="1mb", **{"maxmemory-policy": "noeviction"})
     use(valkey.url)
     refused(alice, "Redis is out of memory")
     assert publish([alice], "x") == 0
 
 
-def test_a_replica_without_a_primary(make_valkey, use, alice):
+def test_a_replica_without_a_primary(own_redis, use, alice):
     """Reading works; whatever writes says why it can't."""
-    primary, replica = make_valkey(), make_valkey()
+    primary, replica = own_redis(), own_redis()
     replica.client.replicaof("127.0.0.1", primary.port)
     use(replica.url)
     refused(alice, "read-only replica")
@@ -50,9 +50,9 @@ def test_an_acl(valkey, use, alice):
 
 
 @pytest.mark.parametrize("login", ["", ":wrong@"])
-def test_a_password(make_valkey, use, alice, login):
+def test_a_password(own_redis, use, alice, login):
     """None, or a wrong one."""
-    valkey = make_valkey()
+    valkey = own_redis()
     valkey.client.config_set("requirepass", "right")
     use(valkey.url.replace("//", f"//{login}"))
     refused(alice, "refuses the user name or password")
@@ -149,7 +149,7 @@ async def test_fifty_threads_are_not_held_up(valkey, use, alice):
                 publish([alice], "x")
             except PublishError:
                 done += 1
-            time.sleep(0.01)
+            time.sleep(0.01)  # the rest of a request: else the threads only wait for the GIL
 
     await asyncio.gather(*(asyncio.to_thread(work) for _ in range(50)))
     rate = done / (time.monotonic() - started_at)

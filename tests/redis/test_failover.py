@@ -12,9 +12,9 @@ from tests.presence.support import QUICK
 
 
 @pytest.fixture
-def pair(make_valkey):
+def pair(own_redis):
     """A primary and its replica, behind a name: ``(name, primary, replica)``."""
-    primary, replica = make_valkey(), make_valkey()
+    primary, replica = own_redis(), own_redis()
     replica.client.replicaof("127.0.0.1", primary.port)
     with Proxy(primary.url) as name:
         yield name, primary, replica

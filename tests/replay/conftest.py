@@ -1,9 +1,8 @@
-"""Fixtures: both layers that record, and a Redis of the test's own."""
+"""Fixtures: both layers that record."""
 
 import pytest
 from channels.layers import channel_layers
 
-from tests.kit import Redis
 from tests.replay.support import IN_MEMORY
 
 
@@ -16,17 +15,3 @@ async def layer(request, settings, transactional_db):
     yield channel_layers["default"]
     await channel_layers["default"].flush()
     channel_layers.backends.clear()
-
-
-@pytest.fixture
-def own_redis():
-    """Start a Redis that the test may break: ``own_redis(appendonly="yes")``."""
-    started = []
-
-    def start(**config):
-        started.append(Redis(**config))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.close()

@@ -14,6 +14,7 @@ from websockets.exceptions import WebSocketException
 
 from bazis_ws_channels import publishing
 from bazis_ws_channels.exceptions import PublishError
+from tests.kit import PATIENCE_SECONDS, until
 
 STREAMS = ("user", "common")
 
@@ -79,6 +80,21 @@ class Wanderer:
             self._position = {**self._position, **position}
 
 
+@contextlib.asynccontextmanager
+async def wandering(places):
+    """Let clients wander, ``[(user, what has the address `ws`), ...]``; all are signed in."""
+    clients = [
+        Wanderer(lambda place=place: place.ws, user, user.ws_token()) for user, place in places
+    ]
+    try:
+        for client in clients:
+            await asyncio.wait_for(client.live.wait(), PATIENCE_SECONDS)
+        yield clients
+    finally:
+        for client in clients:
+            await client.stop()
+
+
 class Load:
     """Publishes numbers, to each user and to all in turns.
 
@@ -114,6 +130,13 @@ class Load:
             worked = True
         for pk in [None] if to_all else [user.pk for user in self._users]:
             self.published[pk].append((number, worked))
+
+    async def check(self, clients):
+        """Wait until all have all; nobody was told of a gap."""
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: self.is_complete(clients))
+        assert self.faults(clients) == []
+        assert not any(client.missed for client in clients)
 
     def faults(self, clients):
         """Return what is wrong at each client: missing, twice, or out of order."""

@@ -7,7 +7,7 @@ from channels.routing import URLRouter
 
 from bazis_ws_channels.middleware import JWTAuthMiddlewareStack
 from bazis_ws_channels.routing import websocket_urlpatterns
-from tests.kit import PATIENCE_SECONDS
+from tests.kit import PATIENCE_SECONDS, Conversation
 
 APPLICATION = JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))
 IN_MEMORY = {"default": {"BACKEND": "bazis_ws_channels.layers.InMemoryChannelLayer"}}
@@ -18,7 +18,7 @@ def query_of(since):
     return f"{since['user']}~{since['common']}"
 
 
-class Socket:
+class Socket(Conversation):
     """One connection to the application: ``async with Socket(token, since) as socket``.
 
     Attributes:
@@ -53,7 +53,7 @@ class Socket:
         run = self._application(self._scope, self._inbound.get, self._outbound.put)
         self._task = asyncio.create_task(run)
         if self._first is not None:
-            self.send(self._first)
+            await self.send(self._first)
         return self
 
     async def drop(self):
@@ -67,7 +67,7 @@ class Socket:
     async def __aexit__(self, *exc):
         await self.drop()
 
-    def send(self, message):
+    async def send(self, message):
         """Send an object."""
         self._inbound.put_nowait({"type": "websocket.receive", "text": json.dumps(message)})
 
@@ -87,16 +87,6 @@ class Socket:
         self.seen.append(message)
         return message
 
-    async def receive_type(self, kind):
-        """Return the next message of a type."""
-        while (message := await self.receive())["type"] != kind:
-            pass
-        return message
-
-    async def subscribed(self):
-        """Wait until the session is live."""
-        return await self.receive_type("subscribed")
-
     async def data(self):
         """Return the next message with data."""
         return await self.receive_type("data")
@@ -104,10 +94,3 @@ class Socket:
     async def several(self, count):
         """Return the values of the next messages with data."""
         return [(await self.data())["data"] for _ in range(count)]
-
-    async def settle(self):
-        """Return all messages that were on their way, by a ping behind them."""
-        before = len(self.seen)
-        self.send({"type": "ping"})
-        await self.receive_type("pong")
-        return self.seen[before:-1]

@@ -7,32 +7,7 @@ import itertools
 from asgiref.sync import sync_to_async
 
 from tests.kit import Proxy, until
-from tests.replay.dropping import Load, Wanderer, cut_at_random
-
-
-@contextlib.asynccontextmanager
-async def wandering(users, proxies):
-    """Start a client for each user, each behind one of the proxies."""
-    pairs = zip(users, itertools.cycle(proxies), strict=False)
-    clients = [
-        Wanderer(lambda proxy=proxy: proxy.ws, user, user.ws_token()) for user, proxy in pairs
-    ]
-    try:
-        for client in clients:
-            await asyncio.wait_for(client.live.wait(), 20)
-        yield clients
-    finally:
-        for client in clients:
-            await client.stop()
-
-
-async def check(load, clients):
-    """Wait until all have all; nobody was told of a gap."""
-    with contextlib.suppress(TimeoutError):
-        await until(lambda: load.is_complete(clients))
-    assert load.faults(clients) == []
-    assert not any(client.missed for client in clients)
-    assert all(set(client.recovered) <= {True} for client in clients)
+from tests.replay.dropping import Load, cut_at_random, wandering
 
 
 async def test_links_that_are_cut(daphne, make_user):
@@ -41,13 +16,14 @@ async def test_links_that_are_cut(daphne, make_user):
     servers = [await sync_to_async(daphne)() for _ in range(2)]
     with contextlib.ExitStack() as stack:
         proxies = [stack.enter_context(Proxy(servers[n % 2].port)) for n in range(6)]
-        async with wandering(users, proxies) as clients:
+        async with wandering(zip(users, itertools.cycle(proxies), strict=False)) as clients:
             load, stop = Load(users, 20), asyncio.Event()
             cutting = asyncio.create_task(cut_at_random(proxies, 0.2, 1, stop))
             await load.run(5)
             stop.set()
             await cutting
-            await check(load, clients)
+            await load.check(clients)
+            assert all(set(client.recovered) <= {True} for client in clients)
             assert sum(client.replayed for client in clients) > 50
             assert sum(len(client.recovered) for client in clients) > 40
 
@@ -59,7 +35,7 @@ async def test_processes_that_are_killed(daphne, make_user):
     servers = [await start(), await start()]
     with contextlib.ExitStack() as stack:
         proxies = [stack.enter_context(Proxy(servers[n % 2].port)) for n in range(2)]
-        async with wandering(users, proxies) as clients:
+        async with wandering(zip(users, itertools.cycle(proxies), strict=False)) as clients:
             load = Load(users, 20)
             running = asyncio.create_task(load.run(6))
             for number in range(3):
@@ -71,5 +47,6 @@ async def test_processes_that_are_killed(daphne, make_user):
                 for proxy, server in zip(proxies, servers, strict=True):
                     proxy.target = server.port
             await running
-            await check(load, clients)
+            await load.check(clients)
+            assert all(set(client.recovered) <= {True} for client in clients)
             assert sum(client.replayed for client in clients) > 20

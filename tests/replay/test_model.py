@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.socket is not None)
     @rule()
     def renew(self):
-        self.socket.send({"token": self.user.ws_token()})
+        self.run(self.socket.send({"token": self.user.ws_token()}))
         self.settle()
 
     @precondition(lambda self: self.socket is not None)
@@ -187,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         kind = data.draw(st.sampled_from(["none", "place"] if self.places else ["none"]))
         since, place = self.choose(data, kind)
         message = {"token": self.user.ws_token()}
-        self.socket.send(message if since is None else {**message, "since": since})
+        self.run(self.socket.send(message if since is None else {**message, "since": since}))
         self.begin(place, since)
 
     # --- what must hold ---------------------------------------------------------------------
@@ -235,14 +235,12 @@ class Machine(RuleBasedStateMachine):
         """Wait until the client has all it can get, and look whether that is all there is."""
 
         async def wait():
-            while True:
-                for message in await self.socket.settle():
-                    self.take(message)
-                if self.is_complete() or self.redis is None:
-                    return
-                await asyncio.sleep(0.01)
+            for message in await self.socket.settle():
+                self.take(message)
+            while self.redis is not None and not self.is_complete():
+                self.take(await self.socket.receive())
 
-        self.run(asyncio.wait_for(wait(), 10))
+        self.run(wait())
         assert self.is_complete()
 
     def is_complete(self):

@@ -223,14 +223,14 @@ async def test_a_renewal_goes_on(layer, alice, since):
         await socket.subscribed()
         await numbers(alice, 2)
         await socket.data()
-        socket.send({"token": alice.ws_token()})
+        await socket.send({"token": alice.ws_token()})
         first = await socket.subscribed()
         assert (first["recovered"], first["replayed"]) == (None, 0)
         at = first["position"]
-        socket.send({"token": alice.ws_token(), "since": since})
+        await socket.send({"token": alice.ws_token(), "since": since})
         again = await socket.subscribed()
         assert (again["recovered"], again["replayed"], again["position"]) == (True, 0, at)
-        socket.send({"token": alice.ws_token(), "since": "nonsense"})
+        await socket.send({"token": alice.ws_token(), "since": "nonsense"})
         assert (await socket.subscribed())["recovered"] is False
         await numbers(alice, 3)
         assert received(await socket.settle()) == [3]
@@ -241,7 +241,7 @@ async def test_another_user_on_the_same_socket(layer, alice, bob, since):
     await numbers(alice, "alice's")
     async with Socket(alice.ws_token()) as socket:
         await socket.subscribed()
-        socket.send({"token": bob.ws_token(), "since": since})
+        await socket.send({"token": bob.ws_token(), "since": since})
         first = await socket.subscribed()
         assert (first["user"], first["recovered"]) == (bob.pk, False)
         await numbers(alice, "alice's")

@@ -31,8 +31,8 @@ def broken(kid):
 
 
 def slow(kid):
-    """Take longer than a test's authentication timeout."""
-    time.sleep(2.5)
+    """Take longer than a test's authentication timeout, as a slow key service does."""
+    time.sleep(2)
     return CURRENT
 
 

@@ -38,12 +38,8 @@ def clean_redis(empty_redis):
 @contextlib.contextmanager
 def running(kind=Daphne, /, **settings):
     """Run a server; in the end its log must have no traceback."""
-    server = kind(settings)
-    try:
-        server.wait_until_ready()
+    with kind(settings) as server:
         yield server
-    finally:
-        server.stop()
     assert server.tracebacks == 0, server.log
 
 

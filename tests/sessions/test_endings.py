@@ -22,7 +22,7 @@ from bazis_ws_channels.auth.unwritten import unwritten
 from bazis_ws_channels.exceptions import PresenceUnavailable, PublishError
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import RevokeBefore, RevokeToken
-from tests.kit import Client, Daphne, Redis, Uvicorn, until
+from tests.kit import Client, Daphne, Uvicorn, until
 from tests.project.models import User
 from tests.sessions.forging import sign
 
@@ -245,22 +245,13 @@ async def test_reduced_storm_of_cuts(servers, make_user, redis):
 
 
 @pytest.fixture
-def valkey():
-    """A Redis server of the test's own."""
-    with Redis() as server:
-        yield server
-
-
-@pytest.fixture
 def away(valkey, servers, settings):
     """A server whose Redis is the test's own, which the test's process uses too."""
     settings.CHANNEL_LAYERS = valkey.channel_layers
     settings.BAZIS_WS_REDIS_TIMEOUT = settings.BAZIS_WS_PUBLISH_TIMEOUT = 0.3
-    server = Daphne({**valkey.settings, "BAZIS_WS_REAUTHORIZE_SECONDS": PERIOD})
-    server.wait_until_ready()
-    yield server
-    unwritten.__init__()
-    server.stop()
+    with Daphne({**valkey.settings, "BAZIS_WS_REAUTHORIZE_SECONDS": PERIOD}) as server:
+        yield server
+        unwritten.__init__()
 
 
 @pytest.mark.parametrize("issue", [User.ws_token, foreign])

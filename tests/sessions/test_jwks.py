@@ -86,20 +86,6 @@ def provider():
     provider.close()
 
 
-class Clock:
-    """Seconds that a test moves."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def remote(provider, clock, settings):
     """The settings' key, with a clock that the test moves."""

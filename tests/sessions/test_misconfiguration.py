@@ -33,12 +33,8 @@ MISCONFIGURED = {
 def misconfigured(request, django_db_setup, empty_redis):
     """A server whose settings can't verify a token, and a token."""
     settings, token = MISCONFIGURED[request.param]
-    server = Daphne(settings)
-    try:
-        server.wait_until_ready()
+    with Daphne(settings) as server:
         yield server, token()
-    finally:
-        server.stop()
 
 
 def errors(server):

@@ -65,21 +65,11 @@ def make_subjects(transactional_db):
     return make
 
 
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
-async def reauthorizer(settings):
+async def reauthorizer(settings, clock):
     """One whose clock stands still, and that looks often whether anything is due."""
     settings.BAZIS_WS_REAUTHORIZE_SECONDS = 0.3
-    reauthorizer = Reauthorizer(clock := Clock())
+    reauthorizer = Reauthorizer(clock)
     reauthorizer.test_clock = clock
     yield reauthorizer
     await reauthorizer.close()

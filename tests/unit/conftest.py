@@ -7,7 +7,7 @@ from django.db import transaction
 
 from bazis_ws_channels.auth.unwritten import unwritten
 from bazis_ws_channels.presence.stores import forget_store
-from tests.unit.peers import Clock, FakeRedis
+from tests.unit.peers import FakeRedis
 
 #: One layer in the process, and so presence in the process.
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -27,12 +27,6 @@ def in_process(settings):
     yield
     channel_layers.backends.clear()
     unwritten.__init__()
-
-
-@pytest.fixture
-def clock():
-    """A clock that stands until it is moved."""
-    return Clock()
 
 
 @pytest.fixture

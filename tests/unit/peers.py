@@ -1,28 +1,12 @@
-"""What stands at the edge of a unit: a clock, a scripted Redis, a client's socket."""
+"""What stands at the edge of a unit: a scripted Redis, a client's socket."""
 
 import asyncio
-import concurrent.futures
-import threading
 from collections import defaultdict, deque
 
-from tests.kit.waiting import PATIENCE_SECONDS
+from tests.kit.threads import Threaded
 
 #: Replies of `FakeRedis`: say nothing; close the connection.
 SILENCE, CUT = object(), object()
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self, now=1_000.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
-
-    def move(self, seconds):
-        """Move it on, or back."""
-        self.now += seconds
 
 
 def resp(value):
@@ -43,7 +27,7 @@ def resp(value):
     raise TypeError(value)
 
 
-class FakeRedis:
+class FakeRedis(Threaded):
     """A server that answers as the test says; in a thread, for async and blocking clients alike.
 
     Attributes:
@@ -72,49 +56,25 @@ class FakeRedis:
 
     def cut(self):
         """Close all connections."""
-        self._do(lambda: [writer.transport.abort() for writer in self._writers])
+        self.do(lambda: [writer.transport.abort() for writer in self._writers])
 
     def refuse(self):
         """Take no more connections."""
-        self._do(self._server.close)
+        self.do(self.stop_listening)
 
     def send(self, value):
         """Send something that nobody has asked for, over all connections."""
-        self._do(lambda: [writer.write(resp(value)) for writer in self._writers])
+        self.do(lambda: [writer.write(resp(value)) for writer in self._writers])
 
-    # --- inside -----------------------------------------------------------------------------
-
-    def __enter__(self):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._wait(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    def __exit__(self, *exc):
-        self._wait(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _close(self):
-        self._server.close()
+    async def close(self):
+        """Close all connections, and wait until they are."""
         for writer in tuple(self._writers):
             writer.transport.abort()
         while self._writers:
             await asyncio.sleep(0)
 
-    def _wait(self, coroutine):
-        done = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return done.result(PATIENCE_SECONDS)
-
-    def _do(self, function):
-        done = concurrent.futures.Future()
-        self._loop.call_soon_threadsafe(lambda: done.set_result(function()))
-        done.result(PATIENCE_SECONDS)
-
-    async def _serve(self, reader, writer):
+    async def serve(self, reader, writer):
+        """Answer one client."""
         self.accepted += 1
         self._writers.add(writer)
         try:

@@ -9,7 +9,7 @@ import time
 
 from tests.benchmarks import wire
 from tests.benchmarks.processes import Worker, rss_kib
-from tests.benchmarks.report import Row, at_most
+from tests.benchmarks.report import Row, bounded
 from tests.benchmarks.run import GREETINGS, Run, percentile
 
 SOCKETS, SECONDS = 100, 8
@@ -178,21 +178,14 @@ def measure(run: Run) -> list[Row]:
                 run.log(f"  {server}: {name}: the bystander was lost: {error!r}")
                 continue
             run.log(f"  {server}: {name}: {got}")
+            rows.append(bounded(f"{name}, {server}: memory", "MiB", got["memory_mib"], 50))
             rows.append(
-                Row(
-                    f"{name}, {server}: memory",
-                    "MiB",
-                    ours=got["memory_mib"],
-                    targets=[at_most("MiB", got["memory_mib"], 50)],
-                )
-            )
-            rows.append(
-                Row(
+                bounded(
                     f"{name}, {server}: bystander's p99",
                     "ms",
-                    ours=got["p99_ms"],
-                    targets=[at_most("ms", got["p99_ms"], 250)],
-                    note=f"p50 {got['p50_ms']:.1f} ms",
+                    got["p99_ms"],
+                    250,
+                    f"p50 {got['p50_ms']:.1f} ms",
                 )
             )
     return rows

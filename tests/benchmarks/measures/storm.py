@@ -5,7 +5,7 @@ import signal
 import time
 
 from tests.benchmarks.processes import Worker, rss_kib
-from tests.benchmarks.report import Row, at_most
+from tests.benchmarks.report import Row, bounded
 from tests.benchmarks.run import GREETINGS, Run, percentile
 
 #: name -> clients, seconds of each database round trip, seconds to wait
@@ -77,35 +77,28 @@ def measure(run: Run) -> list[Row]:
         run.log(f"  {name}: { {k: v for k, v in got.items() if k != 'end'} }")
         whole = got["last"] if got["live"] == count else float("inf")
         rows.append(
-            Row(
+            bounded(
                 f"all are live, {name}",
                 "s",
-                ours=whole,
-                targets=[at_most("s", whole, target)],
-                note=f"{got['codes']} {got['errors']}; {got['memory_mib']:.0f} MiB",
+                whole,
+                target,
+                f"{got['codes']} {got['errors']}; {got['memory_mib']:.0f} MiB",
             )
         )
         p99 = got["ping_p99"]
-        rows.append(
-            Row(
-                f"a bystander's ping p99, {name}",
-                "ms",
-                ours=p99 * 1e3,
-                targets=[at_most("ms", p99 * 1e3, 500)],
-            )
-        )
+        rows.append(bounded(f"a bystander's ping p99, {name}", "ms", p99 * 1e3, 500))
         if "end" in got:
             over = got["end"]
             times = over.pop("times")
             over["last"] = times[-1] if times else None
             run.log(f"  SIGTERM: {over}")
             rows.append(
-                Row(
+                bounded(
                     f"SIGTERM until the last socket's close, {name}",
                     "s",
-                    ours=over["seconds"],
-                    targets=[at_most("s", over["seconds"], 10)],
-                    note=f"{over['codes']}",
+                    over["seconds"],
+                    10,
+                    f"{over['codes']}",
                 )
             )
     return rows

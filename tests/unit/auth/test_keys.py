@@ -113,7 +113,9 @@ def test_by_kid():
 
 
 @pytest.mark.parametrize(
-    "setting", [None, SECRET, {"a": SECRET}, from_the_project, "x.y"], ids=repr
+    "setting",
+    [None, SECRET, {"a": SECRET}, pytest.param(from_the_project, id="a callable"), "x.y"],
+    ids=repr,
 )
 def test_signing_by_a_secret(settings, setting):
     """The verifying key serves, where it is known without a token."""

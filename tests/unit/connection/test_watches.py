@@ -190,7 +190,7 @@ async def test_the_limit_counts_users_once(world, store, settings):
         ((), [2], False),
         ([2], [2], True),
         ([2], [2, 3], False),
-        (iter([2, 3]), [2, 3], True),
+        pytest.param(iter([2, 3]), [2, 3], True, id="an iterator"),
         ([2, 3, 4], [2], True),
         (False, [1], True),  # oneself
         ([2], [1, 2], True),

@@ -5,45 +5,30 @@ import asyncio
 import pytest
 
 from bazis_ws_channels.exceptions import PresenceUnavailable
-from bazis_ws_channels.presence.announcer import Announcer
 from bazis_ws_channels.presence.keeper import Keeper
-from bazis_ws_channels.presence.lease import Lease
-from bazis_ws_channels.presence.roster import Roster
 from bazis_ws_channels.presence.stores.base import (
-    Connect,
     Register,
     Release,
     Renew,
     Restore,
-    Token,
-    Told,
 )
 from bazis_ws_channels.presence.upkeep import Job
 from tests.kit.waiting import until
+from tests.unit.presence.parts import Parts
 
 
-class World:
+class World(Parts):
     """A keeper with its parts."""
 
     def __init__(self, clock, store, watcher):
-        self.clock, self.store, self.watcher = clock, store, watcher
-        self.lease = Lease(clock)
-        self.roster = Roster(self.lease)
-        self.announcer = Announcer(self.confirm)
+        super().__init__(clock, store, watcher)
         self.keeper = Keeper(self.lease, self.roster, self.announcer, clock)
-
-    async def confirm(self, edges):
-        """Note as told."""
-        return await self.store.aask(Told(self.lease.name, edges))
 
     async def connect(self, session_id="a", key="1"):
         """Open a session."""
         self.roster.add(session_id, key, self.watcher)
         await self.keeper.start()
-        question = Connect(self.lease.name, session_id, key, 9, Token(age_us=0))
-        self.announcer.tell(self.store.ask(question).edges)
-        await self.announcer.drain()
-        self.roster.was_written(session_id)
+        await self.write(session_id, key)
 
     async def turn(self):
         """Let the task do what is due, and fall asleep again."""

@@ -4,44 +4,29 @@ import pytest
 
 from bazis_ws_channels.exceptions import PresenceUnavailable
 from bazis_ws_channels.presence.agenda import Agenda
-from bazis_ws_channels.presence.announcer import Announcer
 from bazis_ws_channels.presence.census import LeaseLost
-from bazis_ws_channels.presence.lease import Lease
-from bazis_ws_channels.presence.roster import Roster
 from bazis_ws_channels.presence.stores.base import (
     Census,
-    Connect,
     Edge,
     Register,
     Restore,
-    Token,
-    Told,
 )
 from bazis_ws_channels.presence.upkeep import Job, Upkeep, period_seconds
+from tests.unit.presence.parts import Parts
 
 
-class World:
+class World(Parts):
     """An upkeep with its parts, and a session a of user 1."""
 
     def __init__(self, clock, store, watcher):
-        self.clock, self.store, self.watcher = clock, store, watcher
-        self.lease = Lease(clock)
-        self.roster = Roster(self.lease)
-        self.announcer = Announcer(self.confirm)
+        super().__init__(clock, store, watcher)
         self.agenda = Agenda(clock)
         self.upkeep = Upkeep(self.lease, self.roster, self.announcer, self.agenda)
-
-    async def confirm(self, edges):
-        """Note as told."""
-        return await self.store.aask(Told(self.lease.name, edges))
 
     async def connect(self):
         """Write the session."""
         self.roster.add("a", "1", self.watcher)
-        question = Connect(self.lease.name, "a", "1", 9, Token(age_us=0))
-        self.announcer.tell(self.store.ask(question).edges)
-        await self.announcer.drain()
-        self.roster.was_written("a")
+        await self.write("a", "1")
 
     def due(self):
         """Return the jobs that are due now, in order."""
