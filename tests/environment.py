@@ -1,12 +1,14 @@
 """Environment variables for the tests' settings; loaded before Django's settings are.
 
-Redis or Valkey: the server that ``REDIS_URL`` names, else one of the tests' own, by the binary that
-``TEST_REDIS_BINARY`` names (``redis-server``), else the embedded one. It is emptied by every test,
-so name none that holds anything. The unit tests need none, and start none where nothing else is
-run.
+| variable | what it names | by default |
+| --- | --- | --- |
+| ``REDIS_URL`` | a Redis or Valkey, which **is emptied** by every test | one of the tests' own |
+| ``TEST_REDIS_BINARY`` | the server for that: ``redis-server`` | the embedded Valkey |
+| ``DATABASE_URL`` | a database, which **is made anew** | an SQLite file of the tests' own |
+| ``TEST_POSTGRES`` | anything: PostgreSQL, by a server of the tests' own | not |
 
-With ``-n`` of pytest-xdist each worker has a Redis, a database and a directory of its own, and a
-file's tests stay with one worker.
+The unit tests need no Redis, and start none where nothing else is run. With ``-n`` of pytest-xdist
+each worker has servers and a directory of its own, and a file's tests stay with one worker.
 """
 
 import os
@@ -45,8 +47,8 @@ def pytest_collection_modifyitems(items):
             raise pytest.UsageError(f"Name this case by pytest.param(..., id=...): {item.nodeid}")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure():
+@pytest.hookimpl(trylast=True)  # after the fixtures; a worker may be ended right after this
+def pytest_sessionfinish():
     """End what was started here."""
     while _to_close:
         _to_close.pop()()
@@ -60,22 +62,28 @@ def _name_database():
     if WORKER or "TEST_DATABASE_DIR" not in os.environ:
         directory = os.environ["TEST_DATABASE_DIR"] = tempfile.mkdtemp(prefix="bazis_ws_")
         _to_close.append(lambda: shutil.rmtree(directory, ignore_errors=True))
-    for name in ("DATABASE_URL", "DEMO_TEST_DATABASE_URL"):
-        if WORKER and name in os.environ:
-            os.environ[name] += f"_{WORKER}"
+    if os.environ.get("TEST_POSTGRES"):
+        from tests.kit.postgres import Postgres
+
+        postgres = Postgres()
+        _to_close.append(postgres.close)
+        os.environ["DATABASE_URL"] = postgres.url_of("bazis_ws")
+        os.environ["DEMO_TEST_DATABASE_URL"] = postgres.create("demo")
+    elif WORKER and "DATABASE_URL" in os.environ:
+        os.environ["DATABASE_URL"] += f"_{WORKER}"
 
 
 def _name_redis():
-    binary = os.environ.get("TEST_REDIS_BINARY")
-    if "REDIS_URL" in os.environ and WORKER:
-        raise pytest.UsageError("Each worker empties its Redis: name a binary, TEST_REDIS_BINARY")
     if "REDIS_URL" not in os.environ:
         from tests.kit.redis import Redis
         from tests.kit.redis_binary import BinaryRedis
 
+        binary = shutil.which(os.environ.get("TEST_REDIS_BINARY", ""))
         redis = BinaryRedis(binary) if binary else Redis()
         _to_close.append(redis.close)
         os.environ["REDIS_URL"] = redis.url
+    elif WORKER:
+        raise pytest.UsageError("Each worker empties its Redis: not REDIS_URL, TEST_REDIS_BINARY")
     os.environ.setdefault("TEST_EDGES", os.environ["REDIS_URL"])
 
 

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from websockets.exceptions import InvalidStatus
 
 from tests.kit import Client, Daphne, fetch
-from tests.places.postgres import Postgres
+from tests.kit.postgres import Postgres
 
 pytestmark = pytest.mark.places
 

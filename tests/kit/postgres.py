@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, from the programs that Debian installs."""
+"""A PostgreSQL server of one's own, from the programs that Debian installs."""
 
 import contextlib
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psycopg
 
-from tests.kit import wait_until
 from tests.kit.redis import PORTS
+from tests.kit.waiting import wait_until
 
 
 class Postgres:
@@ -34,6 +34,7 @@ class Postgres:
         )
         for self.port in random.sample(PORTS, 20):
             options = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+            options += ("max_connections=200",)
             self._process = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-p", str(self.port)]
                 + [part for option in options for part in ("-c", option)],
@@ -46,6 +47,16 @@ class Postgres:
             if self._process.poll() is None:
                 return  # else another server has the port
         raise AssertionError("PostgreSQL did not start")
+
+    def create(self, name):
+        """Make a database; return its URL."""
+        with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url_of(name)
+
+    def url_of(self, name):
+        """Return the URL of a database, which there may be."""
+        return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
     def __enter__(self):
         return self
