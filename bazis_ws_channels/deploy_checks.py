@@ -20,6 +20,7 @@ from .redis.hosts import Host, presence_host
 
 __all__ = [
     "ALL_CHECKS",
+    "check_anonymous",
     "check_cookies",
     "check_generated_key",
     "check_own_tokens",
@@ -59,6 +60,29 @@ def check_generated_key(**kwargs: Any) -> list[CheckMessage]:
     message = "Tokens are signed with the SECRET_KEY that startproject wrote into the settings."
     hint = "Whoever can read the repository can sign in as anybody. Make another, and keep it out."
     return [Error(message, hint=hint, id="bazis_ws.E015")]
+
+
+def check_anonymous(**kwargs: Any) -> list[CheckMessage]:
+    """Find anonymous sessions whose limit by address can't hold behind a proxy, and a setting of
+    theirs that does nothing.
+    """
+    if not conf.BAZIS_WS_ANONYMOUS:
+        if not conf.BAZIS_WS_ANONYMOUS_COMMON:
+            return []
+        message = "BAZIS_WS_ANONYMOUS_COMMON does nothing without BAZIS_WS_ANONYMOUS."
+        hint = "Set BAZIS_WS_ANONYMOUS = True if visitors are to have sessions."
+        return [Warning(message, hint=hint, id="bazis_ws.W017")]
+    if conf.BAZIS_WS_CLIENT_ADDRESS_HEADER is not None:
+        return []
+    message = (
+        "Anybody can open anonymous sessions, and behind a proxy the server does not know whose"
+        f" they are: all visitors share {conf.BAZIS_WS_MAX_ANONYMOUS} of a process."
+    )
+    hint = (
+        "Set BAZIS_WS_CLIENT_ADDRESS_HEADER to the header that your proxy sets. Silence this if"
+        " clients connect directly."
+    )
+    return [Warning(message, hint=hint, id="bazis_ws.W016")]
 
 
 def check_cookies(**kwargs: Any) -> list[CheckMessage]:
@@ -159,6 +183,7 @@ def _database(host: Host) -> tuple[str, int, str] | None:
 ALL_CHECKS = (
     check_own_tokens,
     check_generated_key,
+    check_anonymous,
     check_cookies,
     check_redis_keeps,
     check_redis_is_not_a_cache,

@@ -38,7 +38,9 @@ __all__ = ["WsCollector", "metrics", "register"]
 _LEAD_MS = 75_000
 _PROCESS = secrets.token_hex(8)
 #: Label values that are always there, so that a rate over them never begins with a jump.
-_KINDS = [(kind, outcome) for kind in ("user", "common") for outcome in ("ok", "failed")]
+_KINDS = [
+    (kind, outcome) for kind in ("user", "common", "anonymous") for outcome in ("ok", "failed")
+]
 
 
 class WsCollector(Collector):

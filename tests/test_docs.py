@@ -235,6 +235,17 @@ def test_token_for_a_password(rf, alice):
     assert view(rf.get("/", right)).status_code == 405
 
 
+@pytest.mark.django_db(transaction=True)
+def test_anonymous_view(rf, ws_outbox):
+    """The view of the page answers a visitor, and nobody else."""
+    view = run("tokens.md", "anonymous")["quote"]
+    for wrong in ({}, {"visitor": "short"}, {"visitor": "a.jwt.that-is-long-enough"}):
+        assert view(rf.post("/quote/", wrong)).status_code == 400
+    assert ws_outbox == []
+    assert view(rf.post("/quote/", {"visitor": "0123456789abcdef"})).status_code == 200
+    ws_outbox.assert_published_anonymous("0123456789abcdef", {"step": "received"})
+
+
 def test_simple_jwt(settings, alice):
     """The settings of the page accept Simple JWT's tokens."""
     for name, value in run("tokens.md", "simple_jwt").items():

@@ -4,7 +4,7 @@ import { it } from "node:test";
 import * as client from "../../bazis_ws_channels/static/bazis_ws_channels/client.js";
 
 it("exports these names", () => {
-  const names = ["BazisWsClient", "CLOSE_CODES", "DataEvent", "ERROR_CODES"];
+  const names = ["BazisWsClient", "CLOSE_CODES", "DataEvent", "ERROR_CODES", "anonymousToken"];
   assert.deepEqual(Object.keys(client).sort(), names);
 });
 

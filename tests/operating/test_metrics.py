@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from bazis_ws_channels import metrics
 from bazis_ws_channels.counters import counts
 from bazis_ws_channels.exceptions import PublishError
-from bazis_ws_channels.publishing import abroadcast, apublish
+from bazis_ws_channels.publishing import abroadcast, apublish, apublish_anonymous
 from tests.kit import Client, Uvicorn, until
 from tests.operating.scraping import parse, scrape, value
 
 URLS = {"ROOT_URLCONF": "tests.operating.urls"}
 
-#: Contract, section 5.
+#: Contract, section 5, and the gauge of anonymous sessions.
 NAMES = {
     "bazis_ws_connections",
     "bazis_ws_sessions",
@@ -34,6 +34,7 @@ NAMES = {
     "bazis_ws_missed_total",
     "bazis_ws_redis_reconnects_total",
     "bazis_ws_users_online",
+    "bazis_ws_anonymous_sessions",
     "bazis_ws_build_info",
 }
 
@@ -113,13 +114,14 @@ async def test_publishing_is_counted(alice, bob, settings):
         samples = own()
         return {
             (kind, outcome): value(samples, "bazis_ws_published_total", kind=kind, outcome=outcome)
-            for kind in ("user", "common")
+            for kind in ("user", "common", "anonymous")
             for outcome in ("ok", "failed")
         }
 
     before = await asyncio.to_thread(published)
     await apublish([alice, bob], 1)
     await abroadcast(1)
+    await apublish_anonymous("0123456789abcdef", 1)
     await asyncio.to_thread(alice.ws_publish, 1)
     settings.CHANNEL_LAYERS = {
         "default": {**settings.CHANNEL_LAYERS["default"], "CONFIG": {"hosts": ["redis://127.0.0.1:1"]}}
@@ -130,6 +132,7 @@ async def test_publishing_is_counted(alice, bob, settings):
     changed = {key: after[key] - before[key] for key in after}
     assert changed == {
         ("user", "ok"): 3, ("common", "ok"): 1, ("user", "failed"): 2, ("common", "failed"): 0,
+        ("anonymous", "ok"): 1, ("anonymous", "failed"): 0,
     }  # fmt: skip
 
 

@@ -563,6 +563,17 @@ def test_tokens_of_anybody_with_the_secret(safe):
     assert deployed() == {}
 
 
+def test_anonymous_sessions(safe):
+    """Their limit by address needs a header behind a proxy; the common setting needs the other."""
+    safe.BAZIS_WS_ANONYMOUS_COMMON = True
+    assert list(deployed()) == ["W017"]
+    safe.BAZIS_WS_ANONYMOUS = True
+    assert list(deployed()) == ["W016"]
+    assert "share 1000" in deployed()["W016"].msg
+    safe.BAZIS_WS_CLIENT_ADDRESS_HEADER = "X-Forwarded-For"
+    assert deployed() == {}
+
+
 @pytest.mark.parametrize(
     ("name", "id_"), [("BAZIS_WS_ALLOWED_ORIGINS", "E060"), ("ALLOWED_HOSTS", "E061")]
 )

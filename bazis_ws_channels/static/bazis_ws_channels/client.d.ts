@@ -1,6 +1,12 @@
 // Made from client.js by `npm run declarations` in tests/js: don't edit it.
 
 /**
+ * The token of this tab's anonymous session: for `getToken`, and for the request after which the
+ * server is to answer (`publish_anonymous`). Made at the first call and kept in `sessionStorage`;
+ * throws where the page may have none. The server must allow them (`BAZIS_WS_ANONYMOUS`).
+ */
+export function anonymousToken(): string;
+/**
  * Browser client of bazis_ws_channels: one class, no dependencies, no build step.
  *
  *     import { BazisWsClient } from "bazis-ws-channels"; // or the URL of this file
@@ -19,7 +25,8 @@
  *     client.watch([1, 2]);
  *     client.connect();
  *
- * Without `getToken` the Django session cookie signs in. The guide is docs/client.md.
+ * Without `getToken` the Django session cookie signs in. Visitors who are not signed in get
+ * messages by `getToken: anonymousToken`. The guide is docs/client.md.
  */
 /** Close codes of the server. */
 export const CLOSE_CODES: Readonly<{
@@ -74,7 +81,11 @@ export class BazisWsClient<Data = any> extends EventTarget {
     constructor(options?: Options);
     /** What the connection is doing. @returns {State} */
     get state(): State;
-    /** The signed-in user's id, as of the last `subscribed`. @returns {UserId | null} */
+    /**
+     * The signed-in user's id, as of the last `subscribed`; null in an anonymous session.
+     *
+     * @returns {UserId | null}
+     */
     get user(): UserId | null;
     /** The ids followed now. @returns {UserId[]} */
     get watched(): UserId[];
@@ -243,7 +254,10 @@ export type PresenceDetail = {
     last_seen: string | null;
 };
 export type SubscribedDetail = {
-    user: UserId;
+    /**
+     * null in an anonymous session
+     */
+    user: UserId | null;
     /**
      * seconds
      */

@@ -17,7 +17,8 @@
  *     client.watch([1, 2]);
  *     client.connect();
  *
- * Without `getToken` the Django session cookie signs in. The guide is docs/client.md.
+ * Without `getToken` the Django session cookie signs in. Visitors who are not signed in get
+ * messages by `getToken: anonymousToken`. The guide is docs/client.md.
  */
 
 /**
@@ -81,7 +82,7 @@
  * @property {string | null} last_seen  ISO 8601
  *
  * @typedef {object} SubscribedDetail
- * @property {UserId} user
+ * @property {UserId | null} user  null in an anonymous session
  * @property {number | null} expires_in  seconds
  * @property {boolean | null} [recovered]
  * @property {number} [replayed]  how many messages follow as replay
@@ -174,6 +175,8 @@ const TRANSITIONS = Object.freeze({
 });
 
 const SUBPROTOCOL = "bazis-ws";
+/** Where `anonymousToken` keeps its token. */
+const ANONYMOUS_KEY = "bazis-ws-anonymous";
 /** What a subprotocol may hold (RFC 7230 token); every JWT does, an opaque token may not. */
 const SUBPROTOCOL_SAFE = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
 /** Close code of a connection that ended without one (RFC 6455, section 7.4.1). */
@@ -567,7 +570,7 @@ class PositionKeeper {
   /**
    * The server accepted a token.
    *
-   * @param {{user: UserId, position?: unknown, recovered?: boolean | null}} message
+   * @param {{user: UserId | null, position?: unknown, recovered?: boolean | null}} message
    * @param {boolean} isNewSession  not a renewal
    * @returns {MissedReason | null} why messages were missed
    */
@@ -774,7 +777,11 @@ export class BazisWsClient extends EventTarget {
     return this.#state;
   }
 
-  /** The signed-in user's id, as of the last `subscribed`. @returns {UserId | null} */
+  /**
+   * The signed-in user's id, as of the last `subscribed`; null in an anonymous session.
+   *
+   * @returns {UserId | null}
+   */
   get user() {
     return this.#user;
   }
@@ -950,7 +957,8 @@ export class BazisWsClient extends EventTarget {
    * @param {UserId[]} users
    */
   #sendUsers(type, users) {
-    if (this.#state !== "live") return; // a new session sends the whole list
+    // A new session sends the whole list; one without a user may not watch.
+    if (this.#state !== "live" || this.#user === null) return;
     for (let start = 0; start < users.length; start += WATCH_CHUNK) {
       this.#connection.send({ type, users: users.slice(start, start + WATCH_CHUNK) });
     }
@@ -980,7 +988,8 @@ export class BazisWsClient extends EventTarget {
   /** @param {any} message */
   #onSubscribed(message) {
     const isSession = this.#state === "live" && this.#liveSince !== null;
-    const isRenewal = isSession && message.user === this.#user;
+    // Another token without a user is another session.
+    const isRenewal = isSession && message.user === this.#user && message.user !== null;
     const missed = this.#positions.begin(message, !isRenewal);
     const seconds = Number.isFinite(message.expires_in) ? message.expires_in : null;
     this.#user = message.user;
@@ -1168,6 +1177,20 @@ export class BazisWsClient extends EventTarget {
   #dispatch(event) {
     if (this.#state !== "closed" || event.type === "state") this.dispatchEvent(event);
   }
+}
+
+/**
+ * The token of this tab's anonymous session: for `getToken`, and for the request after which the
+ * server is to answer (`publish_anonymous`). Made at the first call and kept in `sessionStorage`;
+ * throws where the page may have none. The server must allow them (`BAZIS_WS_ANONYMOUS`).
+ */
+export function anonymousToken() {
+  const kept = sessionStorage.getItem(ANONYMOUS_KEY);
+  if (kept !== null) return kept;
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const token = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  sessionStorage.setItem(ANONYMOUS_KEY, token);
+  return token;
 }
 
 // --- functions without a state ----------------------------------------------------------------
