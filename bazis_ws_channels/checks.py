@@ -27,6 +27,7 @@ __all__ = [
     "check_application",
     "check_channel_layer",
     "check_daphne",
+    "check_foreign_tokens",
     "check_ids",
     "check_names",
     "check_presence",
@@ -121,6 +122,17 @@ def check_tokens(**kwargs: Any) -> list[CheckMessage]:
         weak = Warning if settings.DEBUG else Error
         return [weak(message, hint=hint, id="bazis_ws.E012")]
     return []
+
+
+def check_foreign_tokens(**kwargs: Any) -> list[CheckMessage]:
+    """Find settings for tokens of another service where only our own are accepted."""
+    if not conf.BAZIS_WS_REQUIRE_OWN_TOKENS or conf.BAZIS_WS_JWT_CLAIM == "sub":
+        return []
+    message = (
+        f"BAZIS_WS_JWT_CLAIM = {conf.BAZIS_WS_JWT_CLAIM!r} is for tokens of another service, and"
+        " BAZIS_WS_REQUIRE_OWN_TOKENS refuses them."
+    )
+    return [Warning(message, hint="Leave one of the two out.", id="bazis_ws.W016")]
 
 
 def check_user_model(**kwargs: Any) -> list[CheckMessage]:
@@ -314,6 +326,7 @@ ALL_CHECKS = (
     check_names,
     check_types,
     check_tokens,
+    check_foreign_tokens,
     check_user_model,
     check_user_field,
     check_ids,

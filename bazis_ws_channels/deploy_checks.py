@@ -41,8 +41,8 @@ def check_own_tokens(**kwargs: Any) -> list[CheckMessage]:
         return []
     message = "Every JWT that is signed with SECRET_KEY and names a user in `sub` opens a session."
     hint = (
-        "Set BAZIS_WS_REQUIRE_OWN_TOKENS = True if clients get their tokens from `ws_token`: a new"
-        " password voids those without Redis, and they name the user by the primary key."
+        "Set BAZIS_WS_REQUIRE_OWN_TOKENS = True unless clients bring tokens of another service: the"
+        " own ones name the user by the primary key, and a new password voids them without Redis."
     )
     return [Warning(message, hint=hint, id="bazis_ws.W014")]
 

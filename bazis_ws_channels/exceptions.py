@@ -26,12 +26,15 @@ class AuthenticationFailed(WsError):
     Attributes:
         code: the protocol's error code, for instance ``"invalid_token"``.
         detail: a sentence for the client's developer; never the token.
+        why: what is wrong, for the site's developer: names of claims and settings, no values. It
+            is logged at INFO, and told to the client with DEBUG only.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, why: str = "") -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.why = why
 
 
 class TokenError(AuthenticationFailed):

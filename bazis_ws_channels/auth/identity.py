@@ -203,11 +203,21 @@ def _result(user: Any, claims: tokens.Claims) -> Identity | Exception:
 
 def _identity(user: Any, claims: tokens.Claims, namespace: str) -> Identity:
     if user is None or not getattr(user, "is_active", True):
-        raise AuthenticationFailed("user_not_found", "User not found")
+        raise AuthenticationFailed("user_not_found", "User not found", _why_unknown(claims))
     is_bound = claims.stamp is not None and conf.BAZIS_WS_END_ON_PASSWORD_CHANGE
     if is_bound and not is_stamp_of(user, str(claims.stamp)):
         raise AuthenticationFailed("invalid_token", "Token revoked")
     return Identity(user, key_of(user.pk, namespace), claims, time.monotonic(), stamp_of(user))
+
+
+def _why_unknown(claims: tokens.Claims) -> str:
+    if claims.key is not None:
+        return "no active user has its primary key"
+    field = conf.BAZIS_WS_JWT_USER_FIELD or getattr(get_user_model(), "USERNAME_FIELD", "pk")
+    return (
+        f"no active user's {field} (BAZIS_WS_JWT_USER_FIELD) is what its claim"
+        f" {conf.BAZIS_WS_JWT_CLAIM!r} (BAZIS_WS_JWT_CLAIM) says"
+    )
 
 
 def _lookup(claims: tokens.Claims, model: Any) -> tuple[str, str | int]:

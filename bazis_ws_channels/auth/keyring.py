@@ -129,7 +129,7 @@ def _key(answer: _Answer) -> Any:
     if answer.error is not None:
         raise answer.error
     if answer.key is None:
-        raise TokenError("invalid_token", "Invalid token")
+        raise TokenError("invalid_token", "Invalid token", "there is no key for its kid")
     return answer.key
 
 

@@ -158,7 +158,7 @@ def _choose(keys: Mapping[Any, Any], kid: str | None) -> Any:
     if kid is None and len(keys) == 1:
         return next(iter(keys.values()))
     if kid not in keys:
-        raise TokenError("invalid_token", "Invalid token")
+        raise TokenError("invalid_token", "Invalid token", "there is no key for its kid")
     return keys[kid]
 
 

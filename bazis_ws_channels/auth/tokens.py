@@ -90,12 +90,14 @@ def _signature(token: str) -> tuple[str | None, list[str], bool]:
     token is one of ours.
     """
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
-        raise TokenError("invalid_token", "Invalid token")
+        raise _invalid("it is longer than BAZIS_WS_MAX_TOKEN_BYTES")
     algorithms = checked_algorithms()
     kid, algorithm, kind = _header(token)
     is_own = kind == _TYPE
-    if algorithm not in algorithms or (conf.BAZIS_WS_REQUIRE_OWN_TOKENS and not is_own):
-        raise TokenError("invalid_token", "Invalid token")
+    if algorithm not in algorithms:
+        raise _invalid("its algorithm is not in BAZIS_JWT_SESSION_ALG")
+    if conf.BAZIS_WS_REQUIRE_OWN_TOKENS and not is_own:
+        raise _invalid("it is not of ws_token, and BAZIS_WS_REQUIRE_OWN_TOKENS is set")
     return kid, [algorithm, *algorithms], is_own
 
 
@@ -119,8 +121,10 @@ def _claims(token: str, keys: list[Key], is_own: bool) -> Claims:
         )
     except ExpiredSignatureError:
         raise TokenError("expired_token", "Token expired") from None
-    except Exception:
-        raise TokenError("invalid_token", "Invalid token") from None
+    except Exception as error:
+        # jose's own words name claims; those of others could quote the token.
+        why = str(error) if isinstance(error, JOSEError) else "it can't be decoded"
+        raise _invalid(why) from None
     return _checked_claims(claims, is_own=is_own)
 
 
@@ -178,35 +182,38 @@ def _header(token: str) -> tuple[str | None, Any, Any]:
     try:
         header = jwt.get_unverified_header(token)
     except (JOSEError, RecursionError, AttributeError):
-        raise TokenError("invalid_token", "Invalid token") from None
+        raise _invalid("it is no JWT") from None
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise TokenError("invalid_token", "Invalid token")
+        raise _invalid("its kid is no string")
     return kid, header.get("alg"), header.get("typ")
 
 
 def _checked_claims(claims: Mapping[str, Any], *, is_own: bool) -> Claims:
-    invalid = TokenError("invalid_token", "Invalid token")
     exp, user = claims["exp"], claims.get(conf.BAZIS_WS_JWT_CLAIM)
     issued_at, jti = claims.get("iat"), claims.get("jti")
     if isinstance(exp, bool) or not isinstance(exp, int) or exp > _LAST_SECOND:
-        raise invalid
+        raise _invalid("its exp is no time")
     if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
-        raise invalid
+        raise _invalid(f"no user in the claim {conf.BAZIS_WS_JWT_CLAIM!r} (BAZIS_WS_JWT_CLAIM)")
     if claims.get("token_type", "access") != "access":  # Simple JWT's refresh tokens
-        raise invalid
+        raise _invalid("its token_type is not access")
     if issued_at is not None and not _is_past(issued_at):
-        raise invalid
+        raise _invalid("its iat is no time that has come")
     if jti is not None and not isinstance(jti, str):
-        raise invalid
+        raise _invalid("its jti is no string")
     if not is_own:
         return Claims(user, exp, issued_at, jti)
     key, stamp = claims.get(_KEY), claims.get(_STAMP)
     if isinstance(key, bool) or not isinstance(key, str | int) or not isinstance(stamp, str):
-        raise invalid
+        raise _invalid("its typ is that of ws_token, its claims are not")
     if claims.get(_NAMESPACE, "") != conf.namespace:  # of another tenant, whose keys repeat
-        raise invalid
+        raise _invalid("it is of another BAZIS_WS_NAMESPACE")
     return Claims(user, exp, issued_at, jti, key, stamp)
+
+
+def _invalid(why: str) -> TokenError:
+    return TokenError("invalid_token", "Invalid token", why)
 
 
 def _is_past(value: Any) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import protocol
@@ -56,7 +57,7 @@ class Guard:
         except AuthenticationFailed as error:
             is_refused = error.code == "too_many_connections"
             close = protocol.CLOSE_TOO_MUCH if is_refused else None
-            await self._end(error.code, error.detail, close)
+            await self._end(error.code, self._detail(error), close)
         except ServerBusy as error:
             detail = "Too many sign in at this moment"
             await self._fail("server_busy", detail, protocol.CLOSE_GOING_DOWN, error.retry_after)
@@ -66,6 +67,14 @@ class Guard:
         except Exception:
             self.log_exception("A connection failed")
             await self.fail_internally()
+
+    def _detail(self, error: AuthenticationFailed) -> str:
+        """Return what the client is told of a failed sign-in; the rest is logged."""
+        if not error.why:
+            return error.detail
+        text = "A token was refused: %s (%s)"
+        logger.info(text, error.why, self.label(), extra=self.names())
+        return f"{error.detail}: {error.why}" if settings.DEBUG else error.detail
 
     def log_exception(self, what: str) -> None:
         """Log the exception that is being handled, with what names the connection."""

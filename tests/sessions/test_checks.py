@@ -358,6 +358,16 @@ def test_claim_without_a_fitting_field(settings, claim, field, ids):
     assert list(found()) == ids
 
 
+def test_settings_for_tokens_that_are_refused(settings):
+    """Simple JWT's claim has no sense where only tokens of `ws_token` are accepted."""
+    settings.BAZIS_WS_JWT_CLAIM, settings.BAZIS_WS_JWT_USER_FIELD = "user_id", "pk"
+    assert found() == {}
+    settings.BAZIS_WS_REQUIRE_OWN_TOKENS = True
+    assert list(found()) == ["W016"]
+    settings.BAZIS_WS_JWT_CLAIM = "sub"
+    assert found() == {}
+
+
 # --- the application ------------------------------------------------------------------------
 
 

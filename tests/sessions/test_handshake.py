@@ -148,7 +148,7 @@ async def test_django_session_of_an_inactive_user(server, alice):
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_token_is_logged(server, alice, way):
     """No token, good, expired or bad, stands in the server's log; paths do."""
-    tokens = [alice.ws_token(), sign("alice", exp=1), "bad.token.really"]
+    tokens = [alice.ws_token(), sign("alice", exp=1), "bad.forgery.really"]
     for token in tokens:
         async with Client(server.ws, **brought(token, way)) as client:
             await client.receive()

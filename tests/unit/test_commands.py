@@ -43,8 +43,16 @@ def test_publishing(online):
     assert run("ws_broadcast", '"hello"') == "Published to everybody."
 
 
-@pytest.mark.parametrize("command", [("ws_publish", "user1", "1"), ("ws_broadcast", "1")])
-def test_publishing_where_nobody_hears_it(people, command):
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ws_publish", "user1", "1"),
+        ("ws_broadcast", "1"),
+        ("ws_disconnect", "user1"),
+        ("ws_online",),
+    ],
+)
+def test_where_nobody_hears_it(people, command):
     """The layer of the unit tests is in memory: a command's own."""
     said = io.StringIO()
     call_command(*command, stdout=io.StringIO(), stderr=said)

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...auth import disconnect
 from ...exceptions import WsError
-from ._user import find_user
+from ._user import find_user, mention_one_process
 
 
 class Command(BaseCommand):
@@ -28,4 +28,5 @@ class Command(BaseCommand):
             count = disconnect(user, sessions=options["sessions"])
         except WsError as error:
             raise CommandError(str(error)) from error
+        mention_one_process(self)
         self.stdout.write(f"Ended {count} session(s) of {user}.")

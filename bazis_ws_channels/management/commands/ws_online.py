@@ -6,6 +6,7 @@ from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
 
 from ... import presence
+from ._user import mention_one_process
 
 
 class Command(BaseCommand):
@@ -15,6 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one user a line, then the number."""
+        mention_one_process(self)
         pks = presence.online_users()
         users: Any = get_user_model()._default_manager.in_bulk(pks)
         for pk in sorted(pks, key=str):

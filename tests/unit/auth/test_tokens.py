@@ -177,3 +177,34 @@ def test_nobody_unsaved_gets_a_token(make_user):
     """It would be somebody else's one day."""
     with pytest.raises(ValueError, match="save"):
         issue(make_user(None))
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "why"),
+    [
+        (lambda: "no token", {}, "it is no JWT"),
+        (lambda: "x" * 9000, {}, "BAZIS_WS_MAX_TOKEN_BYTES"),
+        (lambda: sign("a", exp=9e9), {}, "its exp is no time"),
+        (lambda: forge({"alg": "HS384"}, claims()), {}, "BAZIS_JWT_SESSION_ALG"),
+        (lambda: sign("a"), {"BAZIS_WS_REQUIRE_OWN_TOKENS": True}, "BAZIS_WS_REQUIRE_OWN_TOKENS"),
+        (lambda: sign("a"), {"BAZIS_WS_JWT_CLAIM": "user_id"}, "no user in the claim 'user_id'"),
+        (lambda: sign("a"), {"BAZIS_WS_JWT_AUDIENCE": "shop"}, "aud"),
+        (
+            lambda: sign("a"),
+            {"BAZIS_WS_JWT_KEY": "another key, long enough for it"},
+            "Signature",
+        ),
+        (lambda: sign("a", token_type="refresh"), {}, "token_type"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_a_token_is_refused(settings, make, names, why):
+    """It names the setting or the claim, and holds nothing of the token."""
+    for name, value in names.items():
+        setattr(settings, name, value)
+    token = make()
+    with pytest.raises(TokenError) as caught:
+        verify(token)
+    assert why in caught.value.why
+    assert caught.value.detail == "Invalid token"
+    assert not any(part in caught.value.why for part in token.split(".") if len(part) > 8)

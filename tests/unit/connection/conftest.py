@@ -29,7 +29,7 @@ class Told:
     """What a guard tells: ``fail`` or ``end``, code, close code."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.details = [], []
 
     async def fail(self, code, detail, close=None):
         """Tell the client."""
@@ -38,6 +38,7 @@ class Told:
     async def end(self, code, detail, close=None):
         """End the session."""
         self.calls.append(("end", code, close))
+        self.details.append(detail)
 
 
 @pytest.fixture

@@ -45,6 +45,17 @@ async def test_each_has_its_code(tasks, told, error, call, caplog):
         assert not caplog.records
 
 
+@pytest.mark.parametrize("debug", [False, True])
+async def test_why_a_token_is_refused(tasks, told, settings, caplog, debug):
+    """It is logged; the client hears it where DEBUG is on."""
+    settings.DEBUG = debug
+    caplog.set_level("INFO")
+    await tasks.guard(fail(TokenError("invalid_token", "Invalid token", "its exp is no time")))
+    assert told.details == ["Invalid token: its exp is no time" if debug else "Invalid token"]
+    [record] = caplog.records
+    assert record.getMessage() == "A token was refused: its exp is no time (user 1, session x)"
+
+
 async def test_all_is_well(tasks, told):
     """Nothing is told."""
     await tasks.guard(asyncio.sleep(0))
