@@ -37,7 +37,7 @@ docs:  ## The README and docs/: links, tables, snippets
 	$(PYTHON) -m pytest tests/test_docs.py tests/test_readme.py tests/quickstart $(ARGS)
 
 quickstart:  ## docs/quickstart.md as it is written, by the watch: pip, a browser, two minutes
-	$(PYTHON) -m pytest -m quickstart tests/quickstart $(ARGS)
+	$(PYTHON) -m pytest -m quickstart tests/quickstart -n 0 $(ARGS)
 
 tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
 	$(PYTHON) -m tests.tables
