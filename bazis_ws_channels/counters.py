@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from typing import Final
 
 __all__ = [
+    "CLOSE_CODES",
+    "ERROR_CODES",
     "LAG_BOUNDS_SECONDS",
     "Counts",
     "Lag",
@@ -25,12 +27,12 @@ LAG_BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 #: Recipients of one message for whom the clock is looked at once.
 _SAME = 50
 
-#: Close codes that are told apart.
-_CLOSE_CODES = frozenset(
+#: Close codes that are told apart; each has a series from the start on.
+CLOSE_CODES = frozenset(
     {1000, 1001, 1005, 1006, 1009, 1011, 1012, 4400, 4401, 4413, 4429, 4500, 4503}
 )
-#: Error codes that are told apart; ``origin`` is a handshake from a page of another site.
-_ERROR_CODES = frozenset(
+#: Error codes that are told apart, likewise; ``origin`` is a handshake from a page of another site.
+ERROR_CODES = frozenset(
     {
         "auth_timeout",
         "bad_message",
@@ -109,11 +111,11 @@ class Counts:
 
     def note_closed(self, code: int) -> None:
         """Count the end of a connection."""
-        self.closed[str(code) if code in _CLOSE_CODES else "other"] += 1
+        self.closed[str(code) if code in CLOSE_CODES else "other"] += 1
 
     def note_refused(self, code: str) -> None:
         """Count an error told to a client."""
-        self.refused[code if code in _ERROR_CODES else "other"] += 1
+        self.refused[code if code in ERROR_CODES else "other"] += 1
 
 
 counts = Counts()

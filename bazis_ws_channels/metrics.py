@@ -26,7 +26,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from . import presence
-from .counters import LAG_BOUNDS_SECONDS, counts
+from .counters import CLOSE_CODES, ERROR_CODES, LAG_BOUNDS_SECONDS, counts
 from .exceptions import PresenceUnavailable
 from .presence.stores import get_store
 from .presence.stores.base import Lead
@@ -41,6 +41,9 @@ _PROCESS = secrets.token_hex(8)
 _KINDS = [
     (kind, outcome) for kind in ("user", "common", "anonymous") for outcome in ("ok", "failed")
 ]
+_CLOSE_CODES = (*map(str, sorted(CLOSE_CODES)), "other")
+_ERROR_CODES = (*sorted(ERROR_CODES), "other")
+_RECOVERED = ("true", "false")
 
 
 class WsCollector(Collector):
@@ -96,12 +99,12 @@ def _counters() -> Iterator[Metric]:
     yield _counter("missed", "Times a client was told of lost messages.", counts.missed)
     text = "Connections to Redis made again after one was lost."
     yield _counter("redis_reconnects", text, counts.redis_reconnects)
-    yield _labelled("closed", "Connections ended, by close code.", "code", counts.closed)
+    text = "Connections ended, by close code."
+    yield _labelled("closed", text, "code", _CLOSE_CODES, counts.closed)
     text = "Errors told to clients, and handshakes refused (origin), by code."
-    yield _labelled("refused", text, "code", counts.refused)
+    yield _labelled("refused", text, "code", _ERROR_CODES, counts.refused)
     text = "Sessions resumed, by whether nothing was missed."
-    known = dict.fromkeys(("true", "false"), 0)
-    yield _labelled("recovered", text, "recovered", {**known, **counts.recovered})
+    yield _labelled("recovered", text, "recovered", _RECOVERED, counts.recovered)
     published = CounterMetricFamily(
         "bazis_ws_published", "Messages published.", labels=["kind", "outcome"]
     )
@@ -140,9 +143,11 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(f"bazis_ws_{name}", text, value=value)
 
 
-def _labelled(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+def _labelled(
+    name: str, text: str, label: str, known: Iterable[str], values: Mapping[str, int]
+) -> Metric:
     family = CounterMetricFamily(f"bazis_ws_{name}", text, labels=[label])
-    for value, number in dict(values).items():
+    for value, number in {**dict.fromkeys(known, 0), **values}.items():
         family.add_metric([value], number)
     return family
 

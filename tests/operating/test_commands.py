@@ -5,14 +5,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from bazis_ws_channels import auth
 from bazis_ws_channels.publishing import abroadcast
 from tests.kit import ROOT, Client, manage, until
+from tests.replay.dropping import Load
 
 
 async def test_status(daphne, alice, bob):
@@ -45,6 +48,31 @@ async def test_status(daphne, alice, bob):
         assert "History: 1 stream(s) with messages; each keeps 300 s, 100 messages" in text
         assert "1 session(s), 1 user(s) online." in text
         assert "Revoked: the tokens of 1 user(s), 1 single token(s)." in text
+
+
+async def test_status_under_load(daphne, make_user):
+    """Exactly what is there, while messages are published to all of it; who is there waits for
+    nothing meanwhile."""
+    users = [await sync_to_async(make_user)(f"user{n}") for n in range(25)]
+    servers = [await asyncio.to_thread(daphne) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(Client(server.ws, user.ws_token()))
+            for user in users for server in servers
+        ]  # fmt: skip
+        for client in clients:
+            await client.subscribed()
+        load = Load(users, 10)
+        publishing = asyncio.create_task(load.run(3))
+        await until(lambda: load.published[None])
+        status = json.loads(await asyncio.to_thread(manage, "ws_status", "--json"))
+        assert [each["connections"] for each in status["processes"]] == [len(users)] * 2
+        assert status["users_online"] == len(users)
+        assert status["history"]["streams"] == len(users) + 1
+        await publishing
+        for client, user in zip(clients, [user for user in users for _ in servers], strict=True):
+            due = [number for key in (user.pk, None) for number, _ in load.published[key]]
+            assert sorted([await client.data() for _ in due]) == sorted(due)
 
 
 def test_status_of_nothing():

@@ -20,6 +20,9 @@ RULES = re.findall(r"expr: (.+)", SNIPPETS["alerts.yml"])
 
 #: Which labels each metric has, besides those that Prometheus adds.
 ADDED = {"job", "instance", "le"}
+#: What is not the package's: Prometheus has it, and prometheus_client.
+OTHERS = {"up", "process_open_fds", "process_max_fds"}
+ALERTS = re.findall(r"alert: (\w+)", SNIPPETS["alerts.yml"])
 
 
 def metrics_in(text):
@@ -42,7 +45,7 @@ def labels():
 def test_queries_are_about_metrics_that_exist(query):
     """Their labels, too."""
     names = metrics_in(query)
-    assert names
+    assert names or OTHERS & set(re.findall(r"\w+", query))
     assert names <= NAMES
     known = labels()
     for name, selector in re.findall(r"(bazis_ws_\w+)\{([^}]*)\}", query):
@@ -52,6 +55,11 @@ def test_queries_are_about_metrics_that_exist(query):
         part.strip() for by in re.findall(r"by \(([^)]*)\)", query) for part in by.split(",")
     }
     assert grouped <= set().union(*(known[name] for name in names)) | ADDED
+
+
+def test_each_alert_has_a_row_that_says_what_to_do():
+    """And the other way round."""
+    assert re.findall(r"^\| `(WebSocket\w+)`", DOCS, re.M) == ALERTS
 
 
 def test_every_metric_is_on_the_dashboard_and_in_the_table():
@@ -78,7 +86,7 @@ def test_prometheus_takes_the_files(tmp_path):
     command = ["promtool", "check", "config", str(tmp_path / "prometheus.yml")]
     done = subprocess.run(command, text=True, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 rules found" in done.stdout + done.stderr
+    assert f"{len(ALERTS)} rules found" in done.stdout + done.stderr
     queries = [query.replace("$__rate_interval", "5m").replace("$job", ".*") for query in QUERIES]
     rules = [{"record": f"query_{n}", "expr": query} for n, query in enumerate(queries)]
     (tmp_path / "queries.json").write_text(json.dumps({"groups": [{"name": "q", "rules": rules}]}))
@@ -86,6 +94,77 @@ def test_prometheus_takes_the_files(tmp_path):
         ["promtool", "check", "rules", str(tmp_path / "queries.json")],
         text=True, capture_output=True,
     )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+#: For each alert: series of which it knows, minute by minute, in which it fires after 10 minutes.
+FIRING = {
+    "WebSocketProcessIsDown": {'up{job="mysite",instance="a"}': "1x5 0x10"},
+    "WebSocketRedisIsGone": {'bazis_ws_users_online{job="mysite"}': "5x5 stale _x9"},
+    "WebSocketPublishingFails": {'bazis_ws_published_total{outcome="failed"}': "0x8 3x7"},
+    "WebSocketServerErrors": {'bazis_ws_closed_total{code="4500"}': "0x8 100x7"},
+    "WebSocketDeliveryIsSlow": {
+        'bazis_ws_delivery_lag_seconds_bucket{le="1.0"}': "0+90x20",
+        'bazis_ws_delivery_lag_seconds_bucket{le="2.5"}': "0+100x20",
+        'bazis_ws_delivery_lag_seconds_bucket{le="+Inf"}': "0+100x20",
+    },
+    "WebSocketReconnectStorm": {
+        "bazis_ws_connections_total": "0+3000x20", "bazis_ws_connections": "100x20",
+    },
+    "WebSocketTokensAreRefused": {'bazis_ws_refused_total{code="invalid_token"}': "0+400x20"},
+    "WebSocketFilesRunOut": {
+        'process_open_fds{instance="a"}': "900x20", 'process_max_fds{instance="a"}': "1000x20",
+        'bazis_ws_build_info{instance="a"}': "1x20",
+    },
+}  # fmt: skip
+#: The same series where all is well.
+CALM = {
+    'up{job="mysite",instance="a"}': "1x20",
+    'bazis_ws_users_online{job="mysite"}': "5x20",
+    'bazis_ws_published_total{outcome="failed"}': "7x20",
+    'bazis_ws_closed_total{code="4500"}': "7x20",
+    'bazis_ws_delivery_lag_seconds_bucket{le="1.0"}': "0+100x20",
+    'bazis_ws_delivery_lag_seconds_bucket{le="2.5"}': "0+100x20",
+    'bazis_ws_delivery_lag_seconds_bucket{le="+Inf"}': "0+100x20",
+    "bazis_ws_connections_total": "0+30x20",
+    "bazis_ws_connections": "100x20",
+    'bazis_ws_refused_total{code="invalid_token"}': "0+4x20",
+    'process_open_fds{instance="a"}': "300x20",
+    'process_max_fds{instance="a"}': "1000x20",
+    'bazis_ws_build_info{instance="a"}': "1x20",
+}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs Debian's prometheus")
+def test_alerts_fire_when_they_should(tmp_path):
+    """Each by what it is about, and none while all is well."""
+    assert list(FIRING) == ALERTS
+
+    def case(series, firing):
+        silent = [name for name in ALERTS if name not in firing]
+        checks = [{"alertname": name, "eval_time": "11m", "exp_alerts": []} for name in silent]
+        states = [
+            {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
+             "eval_time": "11m", "exp_samples": [{"labels": "{}", "value": 1}]}
+            for name in firing
+        ]  # fmt: skip
+        return {
+            "interval": "1m",
+            "input_series": [{"series": k, "values": v} for k, v in series.items()],
+            "alert_rule_test": checks,
+            "promql_expr_test": states,
+        }
+
+    (tmp_path / "alerts.yml").write_text(SNIPPETS["alerts.yml"])
+    tests = [case(CALM, ())]
+    for name, series in FIRING.items():
+        rest = {} if name == "WebSocketRedisIsGone" else CALM
+        tests.append(case({**rest, **series}, (name,)))
+    (tmp_path / "tests.json").write_text(
+        json.dumps({"rule_files": ["alerts.yml"], "evaluation_interval": "1m", "tests": tests})
+    )
+    command = ["promtool", "test", "rules", "tests.json"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

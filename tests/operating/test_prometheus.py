@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+import urllib.error
 import urllib.parse
 from contextlib import AsyncExitStack
 
@@ -11,8 +12,8 @@ import pytest
 
 pytest.importorskip("prometheus_client")
 
-from tests.kit import Client, Gunicorn, Server, fetch, until, wait_until
-from tests.operating.test_docs import QUERIES
+from tests.kit import Client, Gunicorn, Server, channel_layers, fetch, until, wait_until
+from tests.operating.test_docs import ALERTS, QUERIES, SNIPPETS
 
 pytestmark = [
     pytest.mark.heavy,
@@ -21,12 +22,14 @@ pytestmark = [
 
 URLS = {"ROOT_URLCONF": "tests.operating.urls"}
 CONFIG = """
-global: {{scrape_interval: 500ms}}
+global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}
+rule_files: [alerts.yml]
 scrape_configs:
   - job_name: mysite
     static_configs: [{{targets: [{targets}]}}]
 """
-CLIENTS, DIRECT, BROADCASTS = 20, 30, 10
+CLIENTS, DIRECT, BROADCASTS, FAILED = 20, 30, 10, 3
+RESUMED, LOST = 4, 2
 
 
 class Prometheus(Server):
@@ -38,6 +41,7 @@ class Prometheus(Server):
         self.folder = folder
         names = ", ".join(f'"{target}"' for target in targets)
         (folder / "prometheus.yml").write_text(CONFIG.format(targets=names))
+        (folder / "alerts.yml").write_text(SNIPPETS["alerts.yml"])
         super().__init__()
 
     def command(self):
@@ -54,6 +58,18 @@ class Prometheus(Server):
         url = f"{self.http}/api/v1/query?query={urllib.parse.quote(query)}"
         answer = json.loads(await asyncio.to_thread(fetch, url))
         return [float(each["value"][1]) for each in answer["data"]["result"]]
+
+    async def rules(self):
+        """Return the state of each alert, by name, once all were evaluated."""
+
+        async def look():
+            answer = json.loads(await asyncio.to_thread(fetch, f"{self.http}/api/v1/rules"))
+            rules = [each for group in answer["data"]["groups"] for each in group["rules"]]
+            assert not [each for each in rules if each["health"] == "err"]
+            is_whole = len(rules) == len(ALERTS) and all(each["health"] == "ok" for each in rules)
+            return {each["name"]: each["state"] for each in rules} if is_whole else None
+
+        return await until(look)
 
     async def shows(self, query):
         """Wait until a query of the dashboard finds something."""
@@ -75,8 +91,14 @@ class Prometheus(Server):
 
 @pytest.fixture
 def fleet(daphne, tmp_path):
-    """Two daphnes and a gunicorn, and who scrapes them."""
-    servers = [daphne(**URLS), daphne(**URLS), daphne(Gunicorn, **URLS)]
+    """Two daphnes, a gunicorn, a daphne that does not reach Redis, and who scrapes them."""
+    nowhere = {**URLS, "CHANNEL_LAYERS": channel_layers("redis://127.0.0.1:1")}
+    servers = [
+        daphne(**URLS),
+        daphne(**URLS),
+        daphne(Gunicorn, **URLS),
+        daphne(**nowhere),
+    ]
     prometheus = Prometheus(tmp_path, [f"127.0.0.1:{each.port}" for each in servers])
     wait_until(lambda: "Server is ready" in prometheus.log)
     yield *servers, prometheus
@@ -95,11 +117,28 @@ async def connect(stack, servers, users):
     return clients
 
 
+async def come_back(stack, server, user, seen):
+    """Open sessions that bring a position, and some whose position nobody knows any more."""
+    [position] = [each["position"] for each in seen if each["type"] == "subscribed"]
+    positions = [f"{position['user']}~{position['common']}"] * RESUMED + ["gone.1~gone.2"] * LOST
+    for each in positions:
+        token = f"{user.ws_token()}&since={each}"
+        client = await stack.enter_async_context(Client(server.ws, token))
+        is_known = not each.startswith("gone")
+        assert (await client.subscribed())["recovered"] is is_known
+
+
+async def end_sessions(user, client):
+    """Log the user out everywhere."""
+    await user.ws_adisconnect()
+    assert await client.closed() == 4401
+
+
 async def test_the_numbers_agree(fleet, alice, bob):
     """With what a script did, exactly."""
-    first, second, web, prometheus = fleet
+    first, second, web, cut_off, prometheus = fleet
     agrees = prometheus.agrees
-    await agrees("count(bazis_ws_build_info)", 3)
+    await agrees("count(bazis_ws_build_info)", 4)
     published = await prometheus.ask('sum(bazis_ws_published_total{kind="user"})')
     async with AsyncExitStack() as stack:
         clients = await connect(stack, (first, second), (alice, bob))
@@ -125,8 +164,25 @@ async def test_the_numbers_agree(fleet, alice, bob):
         await agrees('sum(bazis_ws_refused_total{code="bad_message"})', CLIENTS)
         await agrees('sum(bazis_ws_published_total{kind="user"})', published[0] + DIRECT)
         await agrees('sum(bazis_ws_published_total{kind="common",outcome="ok"})', BROADCASTS)
+        await come_back(stack, first, alice, clients[0].seen)
+        await agrees('sum(bazis_ws_recovered_total{recovered="true"})', RESUMED)
+        await agrees('sum(bazis_ws_recovered_total{recovered="false"})', LOST)
+        for _ in range(FAILED):
+            with pytest.raises(urllib.error.HTTPError, match="500"):
+                await asyncio.to_thread(fetch, f"{cut_off.http}/broadcast/", {"to": "nobody"})
+        await agrees('sum(bazis_ws_published_total{outcome="failed"})', FAILED)
+        await end_sessions(alice, clients[0])
+        ended = CLIENTS // 2 + RESUMED + LOST
+        await agrees('sum(bazis_ws_closed_total{code="4401"})', ended)
+        await agrees('sum(bazis_ws_refused_total{code="logged_out"})', ended)
     await agrees("sum(bazis_ws_connections)", 0)
-    await agrees("sum(bazis_ws_connections_total)", CLIENTS)
-    await agrees('sum(bazis_ws_closed_total{code="1000"})', CLIENTS)
+    await agrees("sum(bazis_ws_connections_total)", CLIENTS + RESUMED + LOST)
+    await agrees('sum(bazis_ws_closed_total{code="1000"})', CLIENTS // 2)
+    await agrees("sum(bazis_ws_closed_total)", CLIENTS + RESUMED + LOST)
+    await agrees("sum(bazis_ws_missed_total)", 0)
+    await agrees("sum(bazis_ws_redis_reconnects_total)", 0)
     for query in QUERIES:  # the dashboard's panels have something to show
         await prometheus.shows(query)
+    states = await prometheus.rules()
+    assert states.pop("WebSocketPublishingFails") == "firing"
+    assert set(states.values()) == {"inactive"}
