@@ -36,7 +36,6 @@ NAMES = {
     "bazis_ws_missed_total",
     "bazis_ws_redis_reconnects_total",
     "bazis_ws_users_online",
-    "bazis_ws_anonymous_sessions",
     "bazis_ws_build_info",
 }
 
