@@ -33,6 +33,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
+from .history.batch import Batch
 from .history.commands import Recorder
 from .history.healer import Healer
 from .history.memory import MemoryStreams
@@ -42,7 +43,7 @@ from .loops import LoopLocal
 from .membership import Mailbox, Membership, Taker
 from .redis.blocking import exchange
 from .redis.commands import Command
-from .redis.connection import connection_to
+from .redis.connection import connection_to, exchange_all
 from .redis.hosts import Host, hosts_of, shard_of
 from .redis.pubsub import Subscriber
 from .redis.shards import subscriber_to
@@ -117,6 +118,13 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         """
         await self._publish(self.group_name(group), message)
 
+    async def group_send_many(
+        self, messages: Iterable[GroupMessage], before: tuple[Host, Command] | None = None
+    ) -> Any:
+        """Send group messages together. Takes, returns and raises what its blocking twin does."""
+        batch = self._batch(messages, before)
+        return batch.reply(await exchange_all(batch.commands))
+
     def group_send_blocking(
         self,
         messages: Iterable[GroupMessage],
@@ -127,7 +135,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
         Args:
             limit_seconds: for all of it.
-            before: a command that is written with them and done before them.
+            before: a command that is written with them and done before them, and its host.
 
         Returns:
             The reply to `before`, an exception if there is none or it is an error.
@@ -135,25 +143,17 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         Raises:
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
-        asked: dict[Host, list[Command]] = {}
-        recorder = Recorder(self.hosts[0].publish_verb)
-        if before is not None:
-            asked[before[0]] = [before[1]]
+        batch = self._batch(messages, before)
+        return batch.reply(exchange(batch.commands, limit_seconds))
+
+    def _batch(
+        self, messages: Iterable[GroupMessage], before: tuple[Host, Command] | None
+    ) -> Batch:
+        batch, recorder = Batch(before), Recorder(self.hosts[0].publish_verb)
         for group, message in messages:
             name = self.group_name(group)
-            asked.setdefault(self.host_of(name), []).append(self._command(name, message, recorder))
-        replies = exchange(asked, limit_seconds)
-        first = None
-        if before is not None:
-            answer = replies[before[0]]
-            first = answer if isinstance(answer, Exception) else answer.pop(0)
-            if len(asked[before[0]]) == 1:
-                del replies[before[0]]  # a host of its own, whose failure fails no message
-        for answer in replies.values():
-            for reply in [answer] if isinstance(answer, Exception) else answer:
-                if isinstance(reply, Exception):
-                    raise reply
-        return first
+            batch.add(self.host_of(name), self._command(name, message, recorder))
+        return batch
 
     async def _publish(self, name: str, message: Event) -> None:
         host = self.host_of(name)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -52,7 +52,9 @@ logger = logging.getLogger("bazis_ws_channels")
 #: Characters of an idempotency key.
 _LONGEST_KEY = 255
 
-#: A message to each user, by key; or to everybody, or to an anonymous session, by None.
+#: The frame for each user, by key; or for everybody, or for an anonymous session, by None.
+Frames = Mapping[str | None, str]
+#: A message, with its user's key or None.
 Addressed = tuple[str | None, GroupMessage]
 
 
@@ -91,9 +93,9 @@ def publish(
         SynchronousOnlyOperation: called on an event loop; use `apublish`.
     """
     sending.refuse_on_loop("apublish")
-    users, once = several(users), _digest(idempotency_key)
-    messages = _to_users(users, data_frame(data), record, once)
-    return _send(messages, once, on_commit, using or _database_of(users))
+    users, frame = several(users), _frame(data)
+    mail = _Mail(_to_users(users, frame), record, _digest(idempotency_key))
+    return _send(mail, on_commit, using, users)
 
 
 async def apublish(
@@ -106,9 +108,10 @@ async def apublish(
     using: str | None = None,
 ) -> int:
     """Async twin of `publish`."""
-    users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    messages = await _ato_users(users, data_frame(data), record, once)
-    return await _asend(messages, once, on_commit, using or _database_of(users))
+    users, frame = await aseveral(users), _frame(data)
+    once = await in_space(_digest, idempotency_key)
+    mail = _Mail(await _ato_users(users, frame), record, once)
+    return await _asend(mail, on_commit, using, users)
 
 
 def broadcast(
@@ -121,8 +124,8 @@ def broadcast(
 ) -> None:
     """Hand `data` to everybody connected. Takes and raises what `publish` does."""
     sending.refuse_on_loop("abroadcast")
-    once = _digest(idempotency_key)
-    _send([_to_everybody(data, record, once)], once, on_commit, using)
+    once, group = _digest(idempotency_key), common_group()
+    _send(_Mail({None: _frame(data)}, record, once, group), on_commit, using)
 
 
 async def abroadcast(
@@ -134,9 +137,8 @@ async def abroadcast(
     using: str | None = None,
 ) -> None:
     """Async twin of `broadcast`."""
-    once = await in_space(_digest, idempotency_key)
-    message = await in_space(_to_everybody, data, record, once)
-    await _asend([message], once, on_commit, using)
+    once, group = await in_space(_digest, idempotency_key), await in_space(common_group)
+    await _asend(_Mail({None: _frame(data)}, record, once, group), on_commit, using)
 
 
 @sensitive_variables()
@@ -154,8 +156,8 @@ def publish_anonymous(
     Takes and raises what `publish` does, and `ValueError` for what can't be such a token.
     """
     sending.refuse_on_loop("apublish_anonymous")
-    once = _digest(idempotency_key)
-    _send([_to_anonymous(token, data, once)], once, on_commit, using)
+    once, group = _digest(idempotency_key), _anonymous_group(token)
+    _send(_Mail({None: _frame(data)}, False, once, group), on_commit, using)
 
 
 @sensitive_variables()
@@ -169,8 +171,8 @@ async def apublish_anonymous(
 ) -> None:
     """Async twin of `publish_anonymous`."""
     once = await in_space(_digest, idempotency_key)
-    message = await in_space(_to_anonymous, token, data, once)
-    await _asend([message], once, on_commit, using)
+    group = await in_space(_anonymous_group, token)
+    await _asend(_Mail({None: _frame(data)}, False, once, group), on_commit, using)
 
 
 def notify(
@@ -189,9 +191,9 @@ def notify(
     raises what `publish` does, and raises whatever `build` raises.
     """
     sending.refuse_on_loop("anotify")
-    users, once = several(users), _digest(idempotency_key)
-    messages = _to_each(users, build, record, once)
-    return _send(messages, once, on_commit, using or _database_of(users))
+    users = several(users)
+    mail = _Mail(_to_each(users, build), record, _digest(idempotency_key))
+    return _send(mail, on_commit, using, users)
 
 
 async def anotify(
@@ -205,8 +207,8 @@ async def anotify(
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
     users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    messages = await sync_to_async(_to_each)(users, build, record, once)
-    return await _asend(messages, once, on_commit, using or _database_of(users))
+    mail = _Mail(await sync_to_async(_to_each)(users, build), record, once)
+    return await _asend(mail, on_commit, using, users)
 
 
 # --- two messages that front ends share ------------------------------------------------------
@@ -285,46 +287,37 @@ def _digest(idempotency_key: str | None) -> str | None:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _to_users(users: Sequence[Any], frame: str, record: bool, once: str | None) -> list[Addressed]:
-    keys = keys_of(pks_of(users))
-    groups = map(key_group, keys)
-    pushes = sending.pushes(groups, frame, record=record, once=once)
-    return list(zip(keys, pushes, strict=True))
+def _frame(data: Any) -> str:
+    frame = data_frame(data)
+    sending.refuse_too_big(frame)
+    return frame
 
 
-async def _ato_users(
-    users: Sequence[Any], frame: str, record: bool, once: str | None
-) -> list[Addressed]:
+def _to_users(users: Iterable[Any], frame: str) -> Frames:
+    return dict.fromkeys(keys_of(pks_of(users)), frame)
+
+
+async def _ato_users(users: Sequence[Any], frame: str) -> Frames:
     """Async twin of `_to_users`: very many users don't hold the event loop up."""
-    messages: dict[str | None, GroupMessage] = {}
-    for number, some in enumerate(sending.rounds(users)):
-        if number:
-            await asyncio.sleep(0)
-        messages.update(await in_space(_to_users, some, frame, record, once))
-    return list(messages.items())
-
-
-def _to_everybody(data: Any, record: bool, once: str | None) -> Addressed:
-    return None, sending.push(common_group(), data_frame(data), record=record, once=once)
+    frames: dict[str | None, str] = {}
+    for some in sending.rounds(users):
+        frames.update(await in_space(_to_users, some, frame))
+        await asyncio.sleep(0)
+    return frames
 
 
 @sensitive_variables()
-def _to_anonymous(token: str, data: Any, once: str | None) -> Addressed:
-    group = anonymous_group(anonymous_key(checked(token)))
-    return None, sending.push(group, data_frame(data), once=once)
+def _anonymous_group(token: str) -> str:
+    return anonymous_group(anonymous_key(checked(token)))
 
 
-def _to_each(
-    users: Sequence[Any], build: Callable[[Any], Any], record: bool, once: str | None
-) -> list[Addressed]:
-    messages = {}
+def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> Frames:
+    frames: dict[str | None, str] = {}
     for user in _instances(users):
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
-            frame = data_frame(build(user))
-        key = key_of(pk_of(user))
-        messages[key] = sending.push(key_group(key), frame, record=record, once=once)
-    return list(messages.items())
+            frames[key_of(pk_of(user))] = _frame(build(user))
+    return frames
 
 
 def _instances(users: Sequence[Any]) -> list[Any]:
@@ -344,76 +337,102 @@ def _database_of(users: Iterable[Any]) -> str | None:
 # --- sending --------------------------------------------------------------------------------
 
 
-def _send(
-    messages: Sequence[Addressed], once: str | None, on_commit: bool, using: str | None
-) -> int:
+class _Mail(NamedTuple):
+    """What one call publishes. The messages of very many users are made as they are sent.
+
+    Attributes:
+        frames: what goes to whom.
+        record: whether it can be replayed.
+        once: digest of the idempotency key.
+        group: that of the frame for None.
+    """
+
+    frames: Frames
+    record: bool
+    once: str | None
+    group: str = ""
+
+    def rounds(self) -> Iterator[Sequence[Addressed]]:
+        """Yield the messages, in rounds."""
+        for some in sending.rounds(self.frames.items()):
+            yield [(key, self._message(key, frame)) for key, frame in some]
+
+    def _message(self, key: str | None, frame: str) -> GroupMessage:
+        group = self.group if key is None else key_group(key)
+        return sending.push(group, frame, record=self.record, once=self.once)
+
+
+def _send(mail: _Mail, on_commit: bool, using: str | None, users: Sequence[Any] = ()) -> int:
     if on_commit:
-        transaction.on_commit(lambda: _send_quietly(messages, once), using=using)
+        transaction.on_commit(lambda: _send_quietly(mail), using=using or _database_of(users))
         return 0
-    return _send_once(messages, once, _send_round)
+    return _send_once(mail, _send_round)
 
 
-def _send_once(
-    messages: Sequence[Addressed],
-    once: str | None,
-    send_round: Callable[[Sequence[Addressed]], int],
-) -> int:
+def _send_once(mail: _Mail, send_round: Callable[[Sequence[Addressed]], int]) -> int:
     """Send, unless that was done by the same idempotency key; return what was returned then."""
-    earlier = sending.recall(once) if once is not None else None
+    earlier = sending.recall(mail.once) if mail.once is not None else None
     if earlier is not None:
         return earlier
-    connections = sum(map(send_round, sending.rounds(messages)))
-    if once is not None:
-        sending.remember(once, connections)
+    connections = sum(map(send_round, mail.rounds()))
+    if mail.once is not None:
+        sending.remember(mail.once, connections)
     return connections
 
 
-def _send_round(messages: Sequence[Addressed]) -> int:
+def _send_round(round_: Sequence[Addressed]) -> int:
     """Send a round and count the users' connections in the same round trip. Count first: a client
     may disconnect as soon as it has the message.
     """
-    keys = [key for key, _ in messages if key is not None]
-    before = count_command(keys) if keys else None
-    counted = count_quietly(keys) if before is None else 0
-    with sending.noted(messages):
-        reply = sending.send([message for _, message in messages], before)
-    return counted if before is None else count_from(keys, reply)
+    keys = _keys(round_)
+    before = count_command(keys)
+    connections = count_quietly(keys) if before is None else None
+    with sending.noted(round_):
+        reply = sending.send([message for _, message in round_], before)
+    if connections is None:
+        connections = count_from(keys, reply)
+    return count_quietly(keys) if connections is None else connections
 
 
-async def _asend(
-    messages: Sequence[Addressed], once: str | None, on_commit: bool, using: str | None
-) -> int:
+async def _asend(mail: _Mail, on_commit: bool, using: str | None, users: Sequence[Any] = ()) -> int:
     if on_commit:
         # The transaction belongs to the thread in which async code runs its ORM.
-        await sync_to_async(transaction.on_commit)(
-            lambda: _send_quietly(messages, once), using=using
-        )
-        return 0
-    earlier = await sending.arecall(once) if once is not None else None
+        return await sync_to_async(_send)(mail, on_commit, using, users)
+    earlier = await sending.arecall(mail.once) if mail.once is not None else None
     if earlier is not None:
         return earlier
     connections = 0
-    for round_ in sending.rounds(messages):
-        keys = [key for key, _ in round_ if key is not None]
-        # If presence and the layer share a Redis, both are written at once, the count first.
-        with sending.noted(round_):
-            counted, _ = await asyncio.gather(
-                acount_quietly(keys), sending.asend([message for _, message in round_])
-            )
-        connections += counted
-    if once is not None:
-        await sending.aremember(once, connections)
+    for round_ in mail.rounds():
+        connections += await _asend_round(round_)
+    if mail.once is not None:
+        await sending.aremember(mail.once, connections)
     return connections
 
 
-def _send_quietly(messages: Sequence[Addressed], once: str | None) -> None:
+async def _asend_round(round_: Sequence[Addressed]) -> int:
+    """Async twin of `_send_round`."""
+    keys = _keys(round_)
+    before = count_command(keys)
+    connections = await acount_quietly(keys) if before is None else None
+    with sending.noted(round_):
+        reply = await sending.asend([message for _, message in round_], before)
+    if connections is None:
+        connections = count_from(keys, reply)
+    return await acount_quietly(keys) if connections is None else connections
+
+
+def _keys(round_: Sequence[Addressed]) -> list[str]:
+    return [key for key, _ in round_ if key is not None]
+
+
+def _send_quietly(mail: _Mail) -> None:
     try:
-        _send_once(messages, once, _send_uncounted)
+        _send_once(mail, _send_uncounted)
     except Exception:
-        logger.exception("Publishing %d message(s) after the commit failed.", len(messages))
+        logger.exception("Publishing %d message(s) after the commit failed.", len(mail.frames))
 
 
-def _send_uncounted(messages: Sequence[Addressed]) -> int:
-    with sending.noted(messages):
-        sending.send([message for _, message in messages])
+def _send_uncounted(round_: Sequence[Addressed]) -> int:
+    with sending.noted(round_):
+        sending.send([message for _, message in round_])
     return 0

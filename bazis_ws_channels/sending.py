@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
@@ -39,9 +40,9 @@ __all__ = [
     "failing_as_publish_error",
     "noted",
     "push",
-    "pushes",
     "recall",
     "refuse_on_loop",
+    "refuse_too_big",
     "remember",
     "rounds",
     "send",
@@ -50,6 +51,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
+
+T = TypeVar("T")
 
 #: Messages in one round; more go in several, so that none keeps Redis or the loop busy for long.
 _ROUND = 500
@@ -67,39 +70,38 @@ _results = Results()
 sent_listeners: list[Callable[[], None]] = []
 
 
+def refuse_too_big(frame: str) -> None:
+    """Raise where no server could send the text `frame`.
+
+    Raises:
+        MessageTooBig: it is over ``BAZIS_WS_MAX_MESSAGE_BYTES``.
+    """
+    size_bytes = len(frame) if frame.isascii() else len(frame.encode())
+    limit_bytes = conf.BAZIS_WS_MAX_MESSAGE_BYTES
+    if size_bytes > limit_bytes:
+        raise MessageTooBig(size_bytes, limit_bytes)
+
+
 def push(group: str, frame: str, *, record: bool = False, once: str | None = None) -> GroupMessage:
     """Return the group message that pushes the text `frame` to a group's connections.
 
     Args:
         record: so that it can be replayed, where the channel layer can.
         once: digest of an idempotency key by which it is sent to the group once.
-
-    Raises:
-        MessageTooBig: no server could send it.
     """
-    [message] = pushes([group], frame, record=record, once=once)
-    return message
-
-
-def pushes(
-    groups: Iterable[str], frame: str, *, record: bool = False, once: str | None = None
-) -> list[GroupMessage]:
-    """Return the group messages that push the same text to several groups; see `push`."""
-    size_bytes = len(frame) if frame.isascii() else len(frame.encode())
-    limit_bytes = conf.BAZIS_WS_MAX_MESSAGE_BYTES
-    if size_bytes > limit_bytes:
-        raise MessageTooBig(size_bytes, limit_bytes)
-    event: Event = {"type": "ws.push", "text": frame}
+    event: Event = {"type": "ws.push", "text": frame, "group": group}
     if record:
         event["record"] = True
     if once is not None:
         event["once"] = once
-    return [(group, {**event, "group": group}) for group in groups]
+    return group, event
 
 
-def rounds(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Return `items` in rounds, each to be sent within the time limit."""
-    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+def rounds(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield `items` in rounds, each to be sent within the time limit."""
+    rest = iter(items)
+    while round_ := list(islice(rest, _ROUND)):
+        yield round_
 
 
 @contextmanager
@@ -156,15 +158,17 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     return reply
 
 
-async def asend(messages: Sequence[GroupMessage]) -> None:
-    """Async twin of `send`, without `before`."""
+async def asend(
+    messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None
+) -> Any:
+    """Async twin of `send`. Other layers than ours get the messages one by one."""
     layer = channel_layer()
+    send_many = getattr(layer, "group_send_many", None)
     with failing_as_publish_error(layer):
         async with asyncio.timeout(conf.BAZIS_WS_PUBLISH_TIMEOUT):
-            if len(messages) == 1:
-                await layer.group_send(*messages[0])
-            else:
-                await asyncio.gather(*(layer.group_send(*message) for message in messages))
+            if send_many is not None:
+                return await send_many(messages, before)
+            await asyncio.gather(*(layer.group_send(*message) for message in messages))
 
 
 def recall(once: str) -> int | None:

@@ -271,25 +271,29 @@ async def acount_by_key(keys: Sequence[str]) -> int:
 
 
 def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
-    """Return a Redis command that counts users' connections; None if presence isn't in Redis."""
+    """Return a Redis command that counts users' connections, and its host. None if there is
+    nothing to count, or presence isn't in Redis.
+    """
     store = get_store()
-    if not isinstance(store, RedisStore) or _reader.has_just_failed:
+    if not keys or not isinstance(store, RedisStore) or _reader.has_just_failed:
         return None
     return store.host, store.command(Counts(keys))
 
 
-def count_from(keys: Sequence[str], reply: Any) -> int:
-    """Return the count from the reply to `count_command`. Ask again if the reply is stale."""
+def count_from(keys: Sequence[str], reply: Any) -> int | None:
+    """Return the count from the reply to `count_command`; 0 if that is an error. None if it must be
+    asked again.
+    """
     store = get_store()
     if reply is None or not isinstance(store, RedisStore):
-        return count_quietly(keys)
+        return None
     try:
         answer = store.answer(Counts(keys), reply)
     except PresenceUnavailable as error:
         with suppress(PresenceUnavailable):
             _reader.failed(error)
         return 0
-    return count_quietly(keys) if isinstance(answer, Stale) else sum(answer)
+    return None if isinstance(answer, Stale) else sum(answer)
 
 
 def count_quietly(keys: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ and write, at twice the cost of the command itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hiredis import pack_command
@@ -29,6 +29,7 @@ __all__ = [
     "connection_to",
     "connection_to_server",
     "connections_to",
+    "exchange_all",
 ]
 
 #: Commands in one round trip, so that the time limit covers a round, however many calls wait.
@@ -281,6 +282,27 @@ async def connections_to(host: Host) -> list[Connection]:
     """
     connection = connection_to(host)
     return [connection] if isinstance(connection, Connection) else await connection.primaries()
+
+
+async def exchange_all(
+    commands: Mapping[Host, Sequence[Command]],
+) -> dict[Host, list[Any] | Exception]:
+    """Write commands to their hosts at the same time, over the running event loop's connections.
+
+    Returns:
+        By host: the replies, among them error *replies*; or the RedisError or OSError of a host
+        that is out of reach. Commands that aren't repeatable may then have been done or not.
+    """
+
+    async def ask(host: Host) -> list[Any] | Exception:
+        try:
+            return await connection_to(host).exchange(commands[host])
+        except (RedisError, OSError) as error:
+            return error
+
+    if len(commands) == 1:  # without a task
+        return {host: await ask(host) for host in commands}
+    return dict(zip(commands, await asyncio.gather(*map(ask, commands)), strict=True))
 
 
 async def _close_all(connections: dict[Host, Any]) -> None:

@@ -126,7 +126,7 @@ async def test_a_loss_is_told_to_everybody(fake_redis, caplog):
     await layer.flush()
 
 
-# --- from sync code -------------------------------------------------------------------------
+# --- many together --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -141,11 +141,21 @@ def shards():
 
 
 def send(layer, *groups, before=None):
-    """Send to groups."""
+    """Send to groups from sync code."""
     return layer.group_send_blocking([(group, {"type": "x"}) for group in groups], 5, before)
 
 
-def test_a_command_goes_before_the_messages(shards):
+def asend(layer, *groups, before=None):
+    """Send to groups from async code."""
+    messages = [(group, {"type": "x"}) for group in groups]
+    return asyncio.run(layer.group_send_many(messages, before))
+
+
+both = pytest.mark.parametrize("send", [send, asend])
+
+
+@both
+def test_a_command_goes_before_the_messages(shards, send):
     """In the same write; its reply is returned, be it an error."""
     layer, (first, group), _ = shards
     assert send(layer, group, before=(layer.hosts[0], PING)) == b"PONG"
@@ -155,7 +165,8 @@ def test_a_command_goes_before_the_messages(shards):
     assert send(layer, group) is None
 
 
-def test_a_command_to_a_host_of_its_own_fails_no_message(shards):
+@both
+def test_a_command_to_a_host_of_its_own_fails_no_message(shards, send):
     """Nor do the messages fail it."""
     layer, (first, _), (second, group) = shards
     first.answer("PING", CUT)
@@ -164,7 +175,8 @@ def test_a_command_to_a_host_of_its_own_fails_no_message(shards):
     assert second.names() == ["PUBLISH"]
 
 
-def test_a_message_that_is_refused_is_an_error(shards):
+@both
+def test_a_message_that_is_refused_is_an_error(shards, send):
     """As is one that was lost; the others are sent."""
     layer, (first, one), (second, other) = shards
     first.answer("PUBLISH", Exception("NOPERM no"), CUT)
@@ -172,3 +184,12 @@ def test_a_message_that_is_refused_is_an_error(shards):
         with pytest.raises(error):
             send(layer, one, other)
     assert second.names() == ["PUBLISH"] * 2
+
+
+@both
+def test_a_host_that_is_lost_with_the_command_and_a_message(shards, send):
+    """Is the message's error."""
+    layer, (first, group), _ = shards
+    first.answer("PING", CUT)
+    with pytest.raises(RedisConnectionError):
+        send(layer, group, before=(layer.hosts[0], PING))

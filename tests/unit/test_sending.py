@@ -33,8 +33,8 @@ class Layer:
         self.sent.append((group, message))
 
 
-class BlockingLayer(Layer):
-    """One that sync code needs no event loop for."""
+class OwnLayer(Layer):
+    """One that sends many together, and for which sync code needs no event loop."""
 
     def group_send_blocking(self, messages, limit_seconds, before):
         """Send, or fail."""
@@ -43,6 +43,10 @@ class BlockingLayer(Layer):
             raise self.error
         self.sent += messages
         return limit_seconds, before
+
+    async def group_send_many(self, messages, before):
+        """Send."""
+        return self.group_send_blocking(messages, None, before)
 
 
 @pytest.fixture
@@ -64,29 +68,38 @@ def test_push_names_its_group():
 
 
 @pytest.mark.parametrize(("frame", "size"), [("x" * 11, 11), ("ü" * 6, 12)])
-def test_push_counts_bytes(settings, frame, size):
+def test_the_size_is_in_bytes(settings, frame, size):
     """Not characters."""
     settings.BAZIS_WS_MAX_MESSAGE_BYTES = 10
     with pytest.raises(MessageTooBig) as caught:
-        sending.push("g", frame)
+        sending.refuse_too_big(frame)
     assert (caught.value.size_bytes, caught.value.limit_bytes) == (size, 10)
-    assert sending.push("g", "ü" * 5)
+    sending.refuse_too_big("ü" * 5)
 
 
 def test_rounds_are_of_a_bearable_size():
     """So that none keeps a loop busy."""
-    rounds = list(sending.rounds(list(range(1001))))
+    rounds = list(sending.rounds(range(1001)))
     assert list(map(len, rounds)) == [500, 500, 1]
+    assert [each for round_ in rounds for each in round_] == list(range(1001))
     assert list(sending.rounds([])) == []
 
 
 def test_a_blocking_layer_gets_the_limit_and_the_command(use, settings):
     """And returns the reply to the command."""
     settings.BAZIS_WS_PUBLISH_TIMEOUT = 7
-    layer = use(BlockingLayer())
+    layer = use(OwnLayer())
     before = (None, Command(("PING",)))
     assert sending.send([MESSAGE], before) == (7, before)
     assert layer.sent == [MESSAGE]
+
+
+async def test_a_layer_that_takes_many_gets_them_at_once(use):
+    """With the command, to which it returns the reply."""
+    layer = use(OwnLayer())
+    before = (None, Command(("PING",)))
+    assert await sending.asend([MESSAGE, MESSAGE], before) == (None, before)
+    assert (layer.sent, layer.tries) == ([MESSAGE, MESSAGE], 1)
 
 
 def test_any_other_layer_is_driven_by_a_loop(use):
@@ -120,7 +133,7 @@ async def test_channels_own_layer_delivers(use):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-@pytest.mark.parametrize("kind", [Layer, BlockingLayer])
+@pytest.mark.parametrize("kind", [Layer, OwnLayer])
 def test_whatever_a_layer_raises_is_a_publish_error(use, kind, error, says, opens):
     """And after a Redis that is out of reach the next call fails at once."""
     layer = use(kind(error))
