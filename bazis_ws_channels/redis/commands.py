@@ -71,9 +71,9 @@ class Script:
 
 def to_repeat(commands: Sequence[Command], replies: Sequence[Any]) -> dict[int, Command]:
     """Return what to send again after these replies, by place."""
-    pairs = zip(commands, replies, strict=True)
-    tries = (repeated(*pair) if isinstance(pair[1], Exception) else None for pair in pairs)
-    return {number: command for number, command in enumerate(tries) if command is not None}
+    failed = [number for number, reply in enumerate(replies) if isinstance(reply, Exception)]
+    tries = ((number, repeated(commands[number], replies[number])) for number in failed)
+    return {number: command for number, command in tries if command is not None}
 
 
 def repeated(command: Command, reply: Any) -> Command | None:
