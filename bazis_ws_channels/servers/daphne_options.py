@@ -37,13 +37,11 @@ def limit_early_data(connection: Any) -> None:
     receive = connection.dataReceived
 
     def received(data: bytes) -> None:
-        if connection.state == connection.STATE_CONNECTING:
-            if len(connection.data) + len(data) > _EARLY_BYTES:
-                connection.transport.abortConnection()
-                return
+        is_early = connection.state == connection.STATE_CONNECTING
+        if is_early and len(connection.data) + len(data) > _EARLY_BYTES:
+            connection.transport.abortConnection()
         else:
-            vars(connection).pop("dataReceived", None)
-        receive(data)
+            receive(data)
 
     connection.dataReceived = received
 

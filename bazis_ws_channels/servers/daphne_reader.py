@@ -14,6 +14,7 @@ from ..conf import conf
 from ..types import Event, Receive
 from .daphne_options import spare_dump
 from .reader import Budget, Reader
+from .turnstile import current_turnstile
 
 __all__ = ["DaphneReader"]
 
@@ -22,7 +23,17 @@ _PAUSE_AT = 8
 _PAUSE_AT_BYTES = 64 * 1024
 #: Fragments of one message.
 _MOST_FRAGMENTS = 256
-_HOOKS = ("onMessageFrameBegin", "onMessageFrameData", "onMessage", "onPing", "onPong")
+#: More bytes than that, come at once, wait for their turn; so many are looked at in one step.
+_FEW_BYTES = 512
+_STEP_BYTES = 4096
+_HOOKS = (
+    "dataReceived",
+    "onMessage",
+    "onMessageFrameBegin",
+    "onMessageFrameData",
+    "onPing",
+    "onPong",
+)
 
 
 class DaphneReader(Reader):
@@ -43,6 +54,9 @@ class DaphneReader(Reader):
         self._queued_bytes = 0
         self._is_paused = False
         self._is_stopped = False
+        self._parse = protocol.dataReceived
+        self._unparsed = b""
+        protocol.dataReceived = self._data_received
         protocol.onMessageFrameBegin = self._frame_begins
         protocol.onMessage = self._message
         protocol.onPing = self._ping
@@ -51,17 +65,15 @@ class DaphneReader(Reader):
     async def receive(self) -> Event:
         """Return the next event; read on when there are no more."""
         event = await self._receive()
-        if self._is_paused and not self._is_stopped and not self._queue.qsize():
-            self._is_paused = False
-            if self._protocol.transport is not None:
-                self._protocol.transport.resumeProducing()
+        if self._is_paused:
+            self._read_on()
         return event
 
     def stop(self) -> None:
         """Drop what comes, and read no more: autobahn cuts the connection in a second."""
         self._is_stopped = True
         self._protocol.onMessageFrameData = _drop
-        self._protocol.data = b""  # one read may hold thousands of frames, not yet looked at
+        self._protocol.data = self._unparsed = b""  # thousands of frames, not yet looked at
         self._pause()
 
     def detach(self) -> None:
@@ -74,6 +86,35 @@ class DaphneReader(Reader):
         if not self._is_paused and transport is not None:
             self._is_paused = True
             transport.pauseProducing()
+
+    def _read_on(self) -> None:
+        """Read from the socket again, if all that came from there is with the application."""
+        if self._is_stopped or self._unparsed or self._queue.qsize():
+            return
+        self._is_paused = False
+        if self._protocol.transport is not None:
+            self._protocol.transport.resumeProducing()
+
+    def _data_received(self, data: bytes) -> None:
+        """Twisted: data from the socket."""
+        if len(data) <= _FEW_BYTES and not self._unparsed:
+            return self._parse(data)
+        if not self._unparsed:
+            current_turnstile().join(self._parse_some)
+        self._unparsed += data
+        self._pause()
+
+    def _parse_some(self) -> bool:
+        """Let autobahn look at some of what came. Return whether there is more."""
+        data, self._unparsed = self._unparsed[:_STEP_BYTES], self._unparsed[_STEP_BYTES:]
+        if self._protocol.transport is None:
+            self._unparsed = b""  # the connection is gone
+        elif data:
+            self._parse(data)
+        if self._unparsed:
+            return True
+        self._read_on()
+        return False
 
     # --- autobahn's hooks -------------------------------------------------------------------
 

@@ -1,0 +1,65 @@
+"""Work on what clients send much of at once: a little in each turn of the event loop.
+
+Those who send a frame now and then are served in between, however many send more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..loops import LoopLocal
+
+__all__ = ["Turnstile", "current_turnstile"]
+
+#: Work of one turn.
+_TURN_SECONDS = 0.01
+
+
+class Turnstile:
+    """Steps of one event loop, in turns.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waiting: deque[Callable[[], bool]] = deque()
+        self._is_scheduled = False
+
+    def join(self, step: Callable[[], bool]) -> None:
+        """Call `step` when its turn comes, and again, behind all others, while it returns True."""
+        self._waiting.append(step)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        self._is_scheduled = False
+        ends = self._clock() + _TURN_SECONDS
+        try:
+            while self._waiting and self._clock() < ends:
+                step = self._waiting.popleft()
+                if step():
+                    self._waiting.append(step)
+        finally:
+            if self._waiting:  # also where a step has failed
+                self._schedule()
+
+
+async def _close(turnstile: Turnstile) -> None:
+    """Nothing to close."""
+
+
+_turnstiles: LoopLocal[Turnstile] = LoopLocal(Turnstile, _close)
+
+
+def current_turnstile() -> Turnstile:
+    """Return the running event loop's turnstile."""
+    return _turnstiles.get()
