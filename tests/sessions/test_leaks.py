@@ -23,6 +23,7 @@ STEP = st.tuples(
             *("renew",) * 3,
             *("watch",) * 3,
             *("publish",) * 4,
+            *("vanish", "vanish", "publish to a visitor"),
             *("disconnect",) * 3,
             *("bad token", "unwatch", "broadcast"),
         ]
@@ -32,12 +33,22 @@ STEP = st.tuples(
 )
 
 
+#: What can be done where there is no socket yet.
+NO_TAB_NEEDED = {"publish", "publish to a visitor", "broadcast"}
+
+
+def token_of(user):
+    """Return the token with which a user goes on without a name: it looks like the key."""
+    return str(user.pk).zfill(16)
+
+
 class Tab:
     """One socket and what it should be; checks each message as it arrives."""
 
     def __init__(self, server):
         self.client = Client(server.ws)
-        self.expected = None  # whose session the last token opens
+        self.expected = None  # whose session the last token opens: a user's key, a visitor's token
+        self.brought = []  # the same, of each token
         self.user = None  # whose session the server says it is
         self.watched = {}  # user -> the status told last
         self.subscriptions = 0
@@ -59,23 +70,28 @@ class Tab:
         """A message must be for the user whose session it is."""
         kind = message["type"]
         if kind == "subscribed":
-            if message["user"] != self.user:
+            brought = self.brought[self.answers]
+            assert message["user"] == (None if isinstance(brought, str) else brought)
+            if brought != self.user:
                 self.watched = {}
-            self.user = message["user"]
+            self.user = brought
             self.answers += 1
         elif kind == "error":
-            assert message["code"] in ("invalid_token", "not_authenticated"), message
+            allowed = ("invalid_token", "not_authenticated", "forbidden")
+            assert message["code"] in allowed, message
+            assert message["code"] != "forbidden" or isinstance(self.user, str), message
             if message["code"] == "invalid_token":
                 self.user, self.watched = None, {}
                 self.answers += 1
         elif kind == "data":
             to = message["data"]["to"]
             assert self.user is not None, message
-            assert to in (self.user, "everybody"), (self.user, message)
+            allowed = (self.user,) if isinstance(self.user, str) else (self.user, "everybody")
+            assert to in allowed, (self.user, message)
             if "mark" in message["data"]:
                 self.marks.append(message["data"]["mark"])
         elif kind == "presence":
-            assert self.user is not None, message
+            assert isinstance(self.user, int), message
             self.watched[message["user"]] = message["is_online"]
         else:
             assert kind == "pong", message
@@ -87,6 +103,7 @@ class Tab:
     async def bring(self, token, pk):
         """Bring a token; None for whose is a bad one."""
         self.expected = pk
+        self.brought.append(pk)
         self.tokens += 1
         await self.send({"token": token})
 
@@ -116,7 +133,7 @@ class Run:
         user = self.users[number]
         tab = self.tabs.get(slot)
         if tab is None and verb != "connect":
-            verb = {"publish": "publish", "broadcast": "broadcast"}.get(verb, "connect")
+            verb = verb if verb in NO_TAB_NEEDED else "connect"
         await getattr(self, verb.replace(" ", "_"))(slot, tab, user)
 
     async def connect(self, slot, tab, user):
@@ -136,8 +153,24 @@ class Run:
         )
 
     async def renew(self, slot, tab, user):
+        if isinstance(tab.expected, str):
+            return await tab.bring(tab.expected, tab.expected)
         same = self.by_pk(tab.expected) or user
         await tab.bring(same.ws_token(), same.pk)
+
+    async def vanish(self, slot, tab, user):
+        """Go on without a user, while messages to the former one are on their way."""
+        former, token = self.by_pk(tab.expected) or user, token_of(user)
+        await asyncio.gather(
+            former.ws_apublish({"to": former.pk}),
+            tab.bring(token, token),
+            publishing.apublish_anonymous(token, {"to": token}),
+            former.ws_apublish({"to": former.pk}),
+        )
+
+    async def publish_to_a_visitor(self, slot, tab, user):
+        token = token_of(user)
+        await publishing.apublish_anonymous(token, {"to": token})
 
     async def bad_token(self, slot, tab, user):
         await tab.bring("a.b.c", None)
@@ -166,14 +199,16 @@ class Run:
     @property
     def online(self):
         """Users with a session, by the model."""
-        return {tab.expected for tab in self.tabs.values()} - {None}
+        return {tab.expected for tab in self.tabs.values() if isinstance(tab.expected, int)}
 
     async def finish(self):
         """Compare the server with the model."""
         await asyncio.gather(*(tab.settled() for tab in self.tabs.values()))
         await until(self.presence_is_right)
         await until(self.watchers_know)
-        expected = [tab for tab in self.tabs.values() if tab.expected is not None]
+        expected = [tab for tab in self.tabs.values() if isinstance(tab.expected, int)]
+        for token in map(token_of, self.users):
+            await publishing.apublish_anonymous(token, {"to": token, "mark": token})
         counts = [await user.ws_apublish({"to": user.pk, "mark": user.pk}) for user in self.users]
         assert sum(counts) == len(expected)
         await asyncio.gather(*(tab.settled() for tab in self.tabs.values()))
@@ -182,7 +217,7 @@ class Run:
 
     async def presence_is_right(self):
         """Users online, with their number of tabs; a closed tab counts for a moment more."""
-        live = [tab for tab in self.tabs.values() if tab.expected is not None]
+        live = [tab for tab in self.tabs.values() if isinstance(tab.expected, int)]
         return await presence.aonline(self.users) == self.online and await presence.acount(
             self.users
         ) == len(live)
@@ -224,6 +259,7 @@ def busy_server(servers):
         BAZIS_WS_FRAMES_BURST=10_000,
         BAZIS_WS_OFFLINE_GRACE_SECONDS=GRACE_SECONDS,
         BAZIS_WS_AUTH_TIMEOUT=60,
+        BAZIS_WS_ANONYMOUS=True,
     )
 
 
