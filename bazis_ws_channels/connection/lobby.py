@@ -70,13 +70,27 @@ def address_of(scope: Scope) -> str | None:
     if header is not None:
         name = header.lower().encode("latin-1")
         values = [value for key, value in scope["headers"] if key == name]
+        if not values:
+            return None
         # What the proxy itself has added is last.
-        return values[-1].decode("latin-1").rpartition(",")[2].strip()[:64] if values else None
+        last = values[-1].decode("latin-1").rpartition(",")[2].strip()
+        address = _parsed(last)
+        return last[:64] if address is None else str(address)
+    address = _parsed((scope.get("client") or ("",))[0])  # a unix socket has none
+    return str(address) if address is not None and address.is_global else None
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address in the form in which one client always has the same: of IPv6 the network
+    of 64 bits, for a client has all of it. None: it is none.
+    """
     try:
-        host = (scope.get("client") or ("",))[0]
-        return host if ipaddress.ip_address(host).is_global else None
+        address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
-        return None  # a unix socket has none
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    return address.ipv4_mapped or ipaddress.IPv6Address(int(address) >> 64 << 64)
 
 
 async def _close(lobby: Lobby) -> None:
