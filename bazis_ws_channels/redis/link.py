@@ -61,6 +61,8 @@ class Link:
     def close(self) -> None:
         """Write nothing any more."""
         self._is_closed = True
+        for write in tuple(self._writes):
+            write.cancel()  # redis-py would connect again for it
 
     # --- writing ----------------------------------------------------------------------------
 

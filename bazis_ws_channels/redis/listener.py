@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from ..counters import counts
 from .connection import Connection
 from .errors import explain
+from .hosts import Host
 from .link import TIMEOUT_SECONDS, Link
 
 __all__ = ["Listener", "Owner"]
@@ -64,6 +65,11 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._was_connected = False
         self._failures = 0
+
+    @property
+    def host(self) -> Host | None:
+        """The server that the link is or was to."""
+        return None if self._server is None else self._server.host
 
     def start(self) -> None:
         """Connect, unless that is done."""

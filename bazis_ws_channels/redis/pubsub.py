@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..exceptions import ChannelLayerUnavailable
-from .cluster import ClusterConnection
 from .connection import Connection
 from .errors import explain
 from .link import TIMEOUT_SECONDS
@@ -22,11 +20,11 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 
 
 class Subscriber:
-    """The subscriptions of one event loop at one server, or at any node of a Cluster, whose nodes
-    forward to each other what is published.
+    """The subscriptions of one event loop at one server.
 
     Args:
-        connection: makes the links, and reports when the host turns out to be a replica.
+        find: returns the connection that makes the links, and reports when the host turns out to
+            be a replica.
         deliver: awaited with the channel's name and the payload; returns the number of recipients.
         on_lost: called when subscriptions are lost.
         on_back: called when all subscriptions are confirmed again.
@@ -34,16 +32,15 @@ class Subscriber:
 
     def __init__(
         self,
-        connection: Connection | ClusterConnection[Connection],
+        find: Callable[[], Awaitable[Connection]],
         deliver: Callable[[str, bytes], Awaitable[int]],
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
-        self._connection = connection
         self._deliver = deliver
         self._on_lost = on_lost
         self._on_back = on_back
-        self._listener = Listener(self._server, self)
+        self._listener = Listener(find, self)
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()
         self._was_lost = self._is_outage_logged = False
@@ -112,11 +109,6 @@ class Subscriber:
 
     # --- where the channels are -------------------------------------------------------------
 
-    async def _server(self) -> Connection:
-        if isinstance(self._connection, Connection):
-            return self._connection
-        return random.choice(await self._connection.primaries())
-
     def _listener_of(self, channel: str) -> Listener | None:
         return self._listener
 
@@ -176,7 +168,8 @@ class Subscriber:
     def _ready_if_confirmed(self) -> None:
         if not (self._was_lost or self._is_outage_logged) or not self.is_confirmed:
             return
-        logger.error("The subscriptions at Redis are back.")
+        if self._is_outage_logged:
+            logger.error("The subscriptions at Redis are back.")
         was_lost, self._was_lost, self._is_outage_logged = self._was_lost, False, False
         if was_lost:
             self._on_back()

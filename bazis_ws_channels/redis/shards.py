@@ -1,9 +1,13 @@
-"""Subscriptions in a Redis Cluster whose channels are sharded: each at the node of its slot."""
+"""Subscriptions in a Redis Cluster: each at the node of its slot where channels are sharded, else
+all at any node, to which the others forward what is published.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import AskError, RedisError
@@ -15,12 +19,53 @@ from .listener import Listener
 from .pubsub import Subscriber
 from .topology import slot_of
 
-__all__ = ["ShardedSubscriber", "subscriber_to"]
+__all__ = ["ForwardedSubscriber", "ShardedSubscriber", "subscriber_to"]
 
 #: How long changes of the map gather before channels follow them: slots move one by one.
 _GATHER_SECONDS = 0.05
 #: How long until the map is read again while a channel has no node.
 _RETRY_SECONDS = 0.3
+
+
+class ForwardedSubscriber(Subscriber):
+    """The subscriptions of one event loop at any node of a Cluster.
+
+    Args:
+        cluster: the connections to the nodes.
+        deliver, on_lost, on_back: see `Subscriber`.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterConnection[Connection],
+        deliver: Callable[[str, bytes], Awaitable[int]],
+        on_lost: Callable[[], None],
+        on_back: Callable[[], None],
+    ) -> None:
+        super().__init__(self._any_node, deliver, on_lost, on_back)
+        self._cluster = cluster
+
+    def subscribe_to_pattern(self, pattern: str) -> None:
+        """Do nothing: channels-redis's own layer, for which it is, knows no Cluster."""
+
+    async def _any_node(self) -> Connection:
+        return random.choice(await self._cluster.primaries())
+
+    def _start(self) -> None:
+        self._cluster.change_listeners.add(self._look)
+        super()._start()
+
+    async def _stop(self) -> None:
+        self._cluster.change_listeners.discard(self._look)
+        await super()._stop()
+
+    def _look(self) -> None:
+        """Leave a node that is not one of the Cluster's any more, or silent."""
+        host = self._listener.host
+        if host is not None and host not in self._cluster.topology.nodes:
+            self._listener.reconnect()
+        else:
+            self._listener.check()
 
 
 class ShardedSubscriber(Subscriber):
@@ -43,7 +88,7 @@ class ShardedSubscriber(Subscriber):
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
-        super().__init__(cluster, deliver, on_lost, on_back)
+        super().__init__(partial(_connection, cluster.host), deliver, on_lost, on_back)
         self._cluster = cluster
         self._homes: dict[str, Host] = {}  # where each wanted channel is asked for
         self._listeners: dict[Host, Listener] = {}
@@ -88,7 +133,7 @@ class ShardedSubscriber(Subscriber):
         self._homes[channel] = node
         listener = self._listeners.get(node)
         if listener is None:
-            listener = self._listeners[node] = Listener(lambda: _connection(node), self)
+            listener = self._listeners[node] = Listener(partial(_connection, node), self)
             listener.start()
         listener.command("SSUBSCRIBE", channel)
 
@@ -204,8 +249,8 @@ class ShardedSubscriber(Subscriber):
         return [each for each in self._homes if self._listener_of(each) is listener]
 
 
-async def _connection(node: Host) -> Connection:
-    return connection_to_server(node)
+async def _connection(server: Host) -> Connection:
+    return connection_to_server(server)
 
 
 def subscriber_to(
@@ -216,6 +261,7 @@ def subscriber_to(
 ) -> Subscriber:
     """Return the subscriptions of the running event loop at a host."""
     connection = connection_to(host)
-    if isinstance(connection, ClusterConnection) and host.is_sharded:
-        return ShardedSubscriber(connection, deliver, on_lost, on_back)
-    return Subscriber(connection, deliver, on_lost, on_back)
+    if not isinstance(connection, ClusterConnection):
+        return Subscriber(partial(_connection, host), deliver, on_lost, on_back)
+    kind = ShardedSubscriber if host.is_sharded else ForwardedSubscriber
+    return kind(connection, deliver, on_lost, on_back)

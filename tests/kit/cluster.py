@@ -23,7 +23,7 @@ class Cluster:
 
     def __init__(self, replicas=0, **options):
         self._stack = contextlib.ExitStack()
-        self._options = options
+        self.options = options
         self.nodes = [self._start() for _ in SLOTS]
         self.replicas = [self._start() for _ in SLOTS * replicas]
         for number, (node, slots) in enumerate(zip(self.nodes, SLOTS, strict=True), 1):
@@ -52,7 +52,7 @@ class Cluster:
     def host(self):
         """The layer's ``hosts`` entry."""
         seeds = [("127.0.0.1", node.port) for node in self.all]
-        return {"cluster": seeds, **self._options}
+        return {"cluster": seeds, **self.options}
 
     @property
     def settings(self):
@@ -61,16 +61,19 @@ class Cluster:
         layer = {"BACKEND": backend, "CONFIG": {"hosts": [self.host]}}
         return {"CHANNEL_LAYERS": {"default": layer}}
 
+    def replica_of(self, node):
+        """Return the replica of a node, or of the node that has become its replica."""
+        pairs = zip(self.nodes, self.replicas, strict=True)
+        return next(pair[node is pair[0]] for pair in pairs if node in pair)
+
     def id_of(self, node):
         """Return the name that the Cluster has for a node."""
         return node.client.execute_command("CLUSTER MYID")
 
     def owner_of(self, key):
-        """Return who has the slot of a key, as all nodes that run say; None while they differ."""
-        owners = {self._owner_of(key_slot(key.encode()), node) for node in self.all}
-        owners.discard(None)
-        found = [node for node in self.all if {node.port} == owners]
-        return found[0] if found else None
+        """Return who has the slot of a key, once all nodes that run agree."""
+        slot = key_slot(key.encode())
+        return wait_until(lambda: self._agreed(slot))
 
     def begin_to_move(self, slot, source, target):
         """Announce that a slot moves: source answers ASK from now on for what it has not."""
@@ -105,6 +108,11 @@ class Cluster:
 
     def _follows(self, replica):
         return replica.client.info("replication").get("master_link_status") == "up"
+
+    def _agreed(self, slot):
+        """Return who has a slot if all nodes that run say the same."""
+        owners = {self._owner_of(slot, node) for node in self.all} - {None}
+        return next((node for node in self.all if {node.port} == owners), None)
 
     def _owner_of(self, slot, node):
         """Return the port of a slot's primary as one node says; None if it doesn't run."""

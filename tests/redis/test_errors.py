@@ -5,14 +5,10 @@ import time
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.core.checks import run_checks
-from django.core.management import call_command
 
 from bazis_ws_channels import presence
 from bazis_ws_channels.exceptions import PresenceUnavailable, PublishError
 from bazis_ws_channels.publishing import publish
-from tests.kit import Client
-from tests.kit.cluster import Cluster
 
 
 def refused(user, match):
@@ -65,51 +61,6 @@ def test_out_of_reach(valkey, use, alice):
     use(valkey.url)
     valkey.stop()
     refused(alice, "Redis is out of reach")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A real one."""
-    with Cluster() as cluster:
-        yield cluster
-
-
-def test_a_cluster(cluster, use, alice):
-    """Said by name, whichever node is asked; `check --deploy` finds it before."""
-    for node in cluster.nodes:
-        use(node.url)
-        with pytest.raises(PresenceUnavailable, match="Redis is a Cluster"):
-            presence_of_many(alice)
-
-
-def presence_of_many(user):
-    """Ask for keys of several slots, as every script does."""
-    from bazis_ws_channels.presence.stores import get_store
-    from bazis_ws_channels.presence.stores.base import Counts, Register
-
-    get_store().ask(Register("p", 1000))
-    get_store().ask(Counts([str(number) for number in range(10)]))
-
-
-def test_the_deploy_check_finds_a_cluster(cluster, use, valkey):
-    """An error, for presence can't work; a single server is fine, one that is away passed over."""
-    use(cluster.nodes[0].url)
-    assert "bazis_ws.E043" in {message.id for message in run_checks(include_deployment_checks=True)}
-    for server in (valkey.url, "redis://127.0.0.1:1"):
-        use(server)
-        ids = {message.id for message in run_checks(include_deployment_checks=True)}
-        assert "bazis_ws.E043" not in ids
-    use(cluster.nodes[0].url)
-    call_command("check")  # which asks nobody
-
-
-async def test_a_server_process_on_a_cluster_says_so(cluster, daphne, alice):
-    """4500 at the client, the reason in the log, no traceback."""
-    server = await sync_to_async(daphne)(**cluster.nodes[0].settings)
-    async with Client(server.ws, alice.ws_token()) as client:
-        assert await client.closed() == 4500
-    assert "Redis is a Cluster" in server.log
-    assert server.tracebacks == 0
 
 
 # --- a Redis that hangs ----------------------------------------------------------------------

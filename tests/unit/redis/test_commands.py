@@ -41,3 +41,20 @@ def test_other_replies_stand(reply):
     """Errors too."""
     assert repeated(SCRIPT.command([], []), reply) is None
     assert not was_demoted(reply)
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (Command(("GET", "a")), "a"),
+        (Command(("SPUBLISH", "channel", b"x")), "channel"),
+        (SCRIPT.command(["a", "b"], ["c"]), "a"),
+        (SCRIPT.command([], ["c"]), None),
+        (SCRIPT.command(["a"], []).unabridged, "a"),
+        (Command(("SCAN", "0", "MATCH", "{tag}.*", "COUNT", 5)), "{tag}.*"),
+        (Command(("PING",)), None),
+    ],
+)
+def test_the_key_that_says_where_a_command_goes(command, key):
+    """In a Cluster."""
+    assert command.key == key

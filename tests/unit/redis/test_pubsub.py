@@ -7,6 +7,7 @@ import pytest
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.redis import link, pubsub, subscriptions
 from bazis_ws_channels.redis import listener as listening
+from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.connection import Connection
 from bazis_ws_channels.redis.hosts import Host
 from bazis_ws_channels.redis.pubsub import Subscriber
@@ -106,7 +107,11 @@ class World:
         host = Host({"address": server.url, "socket_timeout": 5})
         self.connection = Connection(host)
         lost, back = (lambda word=word: self.told.append(word) for word in ("lost", "back"))
-        self.subscriber = Subscriber(self.connection, self.deliver, lost, back)
+        self.subscriber = Subscriber(self.find, self.deliver, lost, back)
+
+    async def find(self):
+        """Return the connection."""
+        return self.connection
 
     async def deliver(self, name, data):
         """Take a message."""
@@ -322,4 +327,14 @@ async def test_a_link_that_does_not_answer_a_check_is_left(world, fake_redis, mo
     fake_redis.answer("PING", SILENCE)
     world.subscriber._listener.check()
     await until(lambda: world.told == ["lost", "back"])
+    assert fake_redis.accepted == 2
+
+
+async def test_a_link_that_is_left_while_a_command_is_written_connects_no_more(world, fake_redis):
+    """redis-py connects for a write to a connection that is closed."""
+    await world.subscriber.subscribe("a")
+    world.subscriber.unsubscribe("a")
+    await world.subscriber.close()  # in this turn: the write has not begun
+    await world.connection.call(Command(("GET", "a")))
+    await world.connection.call(Command(("GET", "a")))
     assert fake_redis.accepted == 2
