@@ -34,7 +34,7 @@ from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
 from .history.batch import Batch
-from .history.commands import Recorder
+from .history.commands import Message, Recorder
 from .history.healer import Healer
 from .history.memory import MemoryStreams
 from .history.positions import Position, unpack
@@ -123,7 +123,7 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     ) -> Any:
         """Send group messages together. Takes, returns and raises what its blocking twin does."""
         batch = self._batch(messages, before)
-        return batch.reply(await exchange_all(batch.commands))
+        return batch.reply(await exchange_all(batch.commands()))
 
     def group_send_blocking(
         self,
@@ -144,24 +144,25 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
             redis.RedisError, OSError: Redis is out of reach or refuses a message.
         """
         batch = self._batch(messages, before)
-        return batch.reply(exchange(batch.commands, limit_seconds))
+        return batch.reply(exchange(batch.commands(), limit_seconds))
 
     def _batch(
         self, messages: Iterable[GroupMessage], before: tuple[Host, Command] | None
     ) -> Batch:
-        batch, recorder = Batch(before), Recorder(self.hosts[0].publish_verb)
-        for group, message in messages:
+        batch = Batch(before)
+        for group, event in messages:
             name = self.group_name(group)
-            batch.add(self.host_of(name), self._command(name, message, recorder))
+            batch.add(self.host_of(name), self._message(name, event))
         return batch
 
-    async def _publish(self, name: str, message: Event) -> None:
+    async def _publish(self, name: str, event: Event) -> None:
         host = self.host_of(name)
-        await connection_to(host).call(self._command(name, message, Recorder(host.publish_verb)))
+        [command] = Recorder(host).commands([self._message(name, event)])
+        await connection_to(host).call(command)
 
-    def _command(self, name: str, message: Event, recorder: Recorder) -> Command:
-        message, record, once = _taken_apart(message)
-        return recorder.command(name, self.serialize(message), record=record, once=once)
+    def _message(self, name: str, event: Event) -> Message:
+        event, record, once = _taken_apart(event)
+        return Message(name, self.serialize(event), record, once)
 
     # --- receiving --------------------------------------------------------------------------
 

@@ -7,29 +7,35 @@ from typing import Any
 
 from ..redis.commands import Command
 from ..redis.hosts import Host
+from .commands import Message, Recorder
 
 __all__ = ["Batch"]
 
 
 class Batch:
-    """Commands of messages that are sent together, perhaps after another command.
+    """Messages that are sent together, perhaps after another command.
 
     Args:
         before: a command that is done first, and its host.
-
-    Attributes:
-        commands: of each host, in order.
     """
 
     def __init__(self, before: tuple[Host, Command] | None = None) -> None:
-        self.commands: dict[Host, list[Command]] = {}
-        self._first = None if before is None else before[0]
-        if before is not None:
-            self.add(*before)
+        self._before = before
+        self._messages: dict[Host, list[Message]] = {}
 
-    def add(self, host: Host, command: Command) -> None:
-        """Add the command of a message."""
-        self.commands.setdefault(host, []).append(command)
+    def add(self, host: Host, message: Message) -> None:
+        """Add a message of a host."""
+        self._messages.setdefault(host, []).append(message)
+
+    def commands(self) -> dict[Host, list[Command]]:
+        """Return the commands of each host, in order."""
+        commands: dict[Host, list[Command]] = {}
+        if self._before is not None:
+            host, command = self._before
+            commands[host] = [command]
+        for host, messages in self._messages.items():
+            commands.setdefault(host, []).extend(Recorder(host).commands(messages))
+        return commands
 
     def reply(self, replies: Mapping[Host, list[Any] | Exception]) -> Any:
         """Return the reply to `before`, which may be an error; None without it.
@@ -39,10 +45,14 @@ class Batch:
         """
         first = None
         for host, answer in replies.items():
-            own = [answer] * len(self.commands[host]) if isinstance(answer, Exception) else answer
-            if host is self._first:
-                first, *own = own
-            for reply in own:
+            if isinstance(answer, Exception):
+                if host in self._messages:
+                    raise answer
+                first = answer
+                continue
+            if self._before is not None and host == self._before[0]:
+                first, *answer = answer
+            for reply in answer:
                 if isinstance(reply, Exception):
                     raise reply
         return first

@@ -19,18 +19,21 @@ everything in a stream that has been quiet since recovers, however long that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..conf import conf
 from ..redis.commands import Command, Script
+from ..redis.hosts import Host
 from .positions import Position, Tail, new_mark, unpack
 
 __all__ = [
     "ONCE_SECONDS",
     "Limits",
+    "Message",
     "Recorder",
     "limits",
     "read",
@@ -41,6 +44,9 @@ __all__ = [
 
 #: How long the position of a stream is known after the last session or message.
 _META_SECONDS = 30 * 24 * 3600
+#: Messages that one call of the script publishes, and about how many bytes. A call for each costs
+#: three times as much; too many would keep Redis from other work.
+_TOGETHER, _TOGETHER_BYTES = 100, 256 * 1024
 #: How long an idempotency key is known.
 ONCE_SECONDS = 300
 
@@ -61,44 +67,71 @@ def limits() -> Limits | None:
     return found if min(found) > 0 else None
 
 
+class Message(NamedTuple):
+    """A message of a Redis channel.
+
+    Attributes:
+        channel, payload: what is published, and where.
+        record: append it to the channel's stream, if the settings say so and somebody holds a
+            position of it.
+        once: digest of an idempotency key.
+    """
+
+    channel: str
+    payload: bytes
+    record: bool
+    once: str | None
+
+
 class Recorder:
     """Makes the commands that publish the messages of one call: the settings are read once, and one
     mark serves for all, for each message is of another stream or has another offset.
 
     Args:
-        verb: ``PUBLISH``, or ``SPUBLISH`` in a Cluster.
+        host: that of all messages.
     """
 
-    def __init__(self, verb: str = "PUBLISH") -> None:
-        self._verb = verb
-        self._settings: tuple[str, str, Limits | None] | None = None
+    def __init__(self, host: Host) -> None:
+        self._verb = host.publish_verb
+        # The keys of a script are in one slot of a Cluster, and each stream is in its own.
+        self._most = 1 if host.is_cluster else _TOGETHER
 
-    def _read_settings(self) -> tuple[str, str, Limits | None]:
-        # No `cached_property`: before Python 3.12 it has a lock, which a fork may leave held.
-        if self._settings is None:
-            self._settings = new_mark(), conf.BAZIS_WS_KEY_PREFIX, limits()
-        return self._settings
+    def commands(self, messages: Iterable[Message]) -> Iterator[Command]:
+        """Yield the commands, in order."""
+        for (record, is_once), run in groupby(messages, _kind):
+            kept = limits() if record else None
+            if kept is None and not is_once:
+                yield from (Command((self._verb, each.channel, each.payload)) for each in run)
+            else:
+                settings = new_mark(), *(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS
+                yield from (self._command(some, settings) for some in self._parts(run))
 
-    def command(self, channel: str, payload: bytes, *, record: bool, once: str | None) -> Command:
-        """Return the command that publishes a message.
-
-        Args:
-            record: append it to the channel's stream, if the settings say so and somebody holds a
-                position of it.
-            once: digest of an idempotency key.
-        """
-        if not record and once is None:
-            return Command((self._verb, channel, payload))
-        mark, prefix, limit = self._read_settings()
-        kept = limit if record else None
-        if kept is None and once is None:
-            return Command((self._verb, channel, payload))
-        keys = list(_keys(prefix, channel))
-        if once is not None:
-            keys.append(f"{prefix}user_ws.{{{channel}}}.once.{once}")
-        numbers = (*(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS)
-        args = (self._verb, channel, payload, mark, *numbers)
+    def _command(self, messages: Sequence[Message], settings: Sequence[Any]) -> Command:
+        prefix = conf.BAZIS_WS_KEY_PREFIX
+        keys: list[str] = []
+        args = [self._verb, *settings]
+        for channel, payload, _, once in messages:
+            keys += _keys(prefix, channel)
+            if once is not None:
+                keys.append(f"{prefix}user_ws.{{{channel}}}.once.{once}")
+            args += channel, payload
         return _script("publish").command(keys, args)
+
+    def _parts(self, messages: Iterable[Message]) -> Iterator[list[Message]]:
+        """Yield messages in parts, each for one call of the script."""
+        part: list[Message] = []
+        size = 0
+        for message in messages:
+            if part and (len(part) == self._most or size > _TOGETHER_BYTES):
+                yield part
+                part, size = [], 0
+            part.append(message)
+            size += len(message.payload)
+        yield part
+
+
+def _kind(message: Message) -> tuple[bool, bool]:
+    return message.record, message.once is not None
 
 
 def read(asked: Iterable[tuple[str, Position | None]]) -> list[Command]:
