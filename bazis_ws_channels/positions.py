@@ -39,7 +39,7 @@ def position(user: Any) -> dict[str, str] | None:
     if streams is None or not streams.is_on:
         return None
     try:
-        with sending.failing_as_publish_error(layer):
+        with sending.Attempt(layer):
             return _named(streams.tops_blocking(groups, conf.BAZIS_WS_PUBLISH_TIMEOUT))
     except PublishError as error:
         return _unknown(error)
@@ -52,7 +52,7 @@ async def aposition(user: Any) -> dict[str, str] | None:
     if streams is None or not streams.is_on:
         return None
     try:
-        with sending.failing_as_publish_error(layer):
+        with sending.Attempt(layer):
             return _named(await streams.tops(groups))
     except PublishError as error:
         return _unknown(error)

@@ -387,7 +387,7 @@ def _send_round(round_: Sequence[Addressed]) -> int:
     keys = _keys(round_)
     before = count_command(keys)
     connections = count_quietly(keys) if before is None else None
-    with sending.noted(round_):
+    with sending.Noted(round_):
         reply = sending.send([message for _, message in round_], before)
     if connections is None:
         connections = count_from(keys, reply)
@@ -414,7 +414,7 @@ async def _asend_round(round_: Sequence[Addressed]) -> int:
     keys = _keys(round_)
     before = count_command(keys)
     connections = await acount_quietly(keys) if before is None else None
-    with sending.noted(round_):
+    with sending.Noted(round_):
         reply = await sending.asend([message for _, message in round_], before)
     if connections is None:
         connections = count_from(keys, reply)
@@ -433,6 +433,6 @@ def _send_quietly(mail: _Mail) -> None:
 
 
 def _send_uncounted(round_: Sequence[Addressed]) -> int:
-    with sending.noted(round_):
+    with sending.Noted(round_):
         sending.send([message for _, message in round_])
     return 0

@@ -8,13 +8,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
-from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from redis.exceptions import RedisError, ResponseError
@@ -33,12 +31,12 @@ from .redis.hosts import Host
 from .types import Event, GroupMessage
 
 __all__ = [
+    "Attempt",
+    "Noted",
     "arecall",
     "aremember",
     "asend",
     "channel_layer",
-    "failing_as_publish_error",
-    "noted",
     "push",
     "recall",
     "refuse_on_loop",
@@ -104,29 +102,33 @@ def rounds(items: Iterable[T]) -> Iterator[list[T]]:
         yield round_
 
 
-@contextmanager
-def noted(messages: Sequence[tuple[str | None, GroupMessage]]) -> Iterator[None]:
+class Noted:
     """Stamp and count what is published while it is handed over, and show it to the taps.
 
     Args:
         messages: each with its user's key; with None for everybody, or for an anonymous session.
     """
-    now = time.time()
-    for _, (_, event) in messages:
-        event["at"] = now
-    for tap in taps:
-        for key, message in messages:
-            tap(key, message)
-    outcome = "failed"
-    try:
-        yield
-        outcome = "ok"
-    finally:
-        others = [group for key, (group, _) in messages if key is None]
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages: Sequence[tuple[str | None, GroupMessage]]) -> None:
+        self._messages = messages
+
+    def __enter__(self) -> None:
+        now = time.time()
+        for _, (_, event) in self._messages:
+            event["at"] = now
+        for tap in taps:
+            for key, message in self._messages:
+                tap(key, message)
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        outcome = "ok" if error is None else "failed"
+        others = [group for key, (group, _) in self._messages if key is None]
         anonymous = sum(map(is_anonymous, others))
         counters.published("anonymous", outcome, anonymous)
         counters.published("common", outcome, len(others) - anonymous)
-        counters.published("user", outcome, len(messages) - len(others))
+        counters.published("user", outcome, len(self._messages) - len(others))
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:
@@ -151,7 +153,7 @@ def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None =
     send_blocking = getattr(layer, "group_send_blocking", None)
     if send_blocking is None:
         return _send_over_a_loop(messages)
-    with failing_as_publish_error(layer):
+    with Attempt(layer):
         reply = send_blocking(messages, conf.BAZIS_WS_PUBLISH_TIMEOUT, before)
     for listener in sent_listeners:
         listener()
@@ -164,7 +166,7 @@ async def asend(
     """Async twin of `send`. Other layers than ours get the messages one by one."""
     layer = channel_layer()
     send_many = getattr(layer, "group_send_many", None)
-    with failing_as_publish_error(layer):
+    with Attempt(layer):
         async with asyncio.timeout(conf.BAZIS_WS_PUBLISH_TIMEOUT):
             if send_many is not None:
                 return await send_many(messages, before)
@@ -181,7 +183,7 @@ def recall(once: str) -> int | None:
     streams: Streams | None = getattr(layer, "streams", None)
     if streams is None:
         return _results.get(once)
-    with failing_as_publish_error(layer):
+    with Attempt(layer):
         return streams.result_blocking(once, conf.BAZIS_WS_PUBLISH_TIMEOUT)
 
 
@@ -191,7 +193,7 @@ async def arecall(once: str) -> int | None:
     streams: Streams | None = getattr(layer, "streams", None)
     if streams is None:
         return _results.get(once)
-    with failing_as_publish_error(layer):
+    with Attempt(layer):
         return await streams.result(once)
 
 
@@ -264,30 +266,44 @@ def channel_layer() -> Any:
     return layer
 
 
-@contextmanager
-def failing_as_publish_error(layer: Any) -> Iterator[None]:
-    """Turn what a layer raises into `PublishError`; after a Redis that is out of reach, fail at
-    once for a second.
+class Attempt:
+    """An attempt to use a layer: what that raises becomes a `PublishError`. After a Redis that is
+    out of reach, fails at once for a second.
     """
-    breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
-    if breaker.is_open:
-        raise PublishError("Redis was out of reach less than a second ago: not tried again yet.")
-    try:
-        yield
-    except (ResponseError, ChannelFull, WsError) as error:
-        what = explain(error) if isinstance(error, ResponseError) else repr(error)
-        raise PublishError(f"The channel layer failed. {what}") from error
-    except TimeoutError as error:
-        breaker.failed()
-        limit = conf.BAZIS_WS_PUBLISH_TIMEOUT
-        raise PublishError(f"Publishing took over {limit} s (BAZIS_WS_PUBLISH_TIMEOUT).") from error
-    except RedisTimeoutError as error:
-        breaker.failed()
-        names = "BAZIS_WS_PUBLISH_TIMEOUT, BAZIS_WS_REDIS_TIMEOUT"
-        raise PublishError(f"Redis did not answer in time ({names}).") from error
-    except (RedisError, OSError) as error:
-        breaker.failed()
-        raise PublishError(f"The channel layer failed. {explain(error)}") from error
-    except Exception as error:  # whatever other layers raise
-        raise PublishError(f"The channel layer failed. {error!r}") from error
-    breaker.worked()
+
+    __slots__ = ("_breaker",)
+
+    def __init__(self, layer: Any) -> None:
+        self._breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
+
+    def __enter__(self) -> None:
+        if self._breaker.is_open:
+            raise PublishError(
+                "Redis was out of reach less than a second ago: not tried again yet."
+            )
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None:
+            return self._breaker.worked()
+        if isinstance(error, Exception):
+            if _is_out_of_reach(error):
+                self._breaker.failed()
+            raise PublishError(_explained(error)) from error
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    return isinstance(error, RedisError | OSError) and not isinstance(error, ResponseError)
+
+
+def _explained(error: Exception) -> str:
+    """Return what an error of a layer means."""
+    match error:
+        case RedisTimeoutError():
+            names = "BAZIS_WS_PUBLISH_TIMEOUT, BAZIS_WS_REDIS_TIMEOUT"
+            return f"Redis did not answer in time ({names})."
+        case TimeoutError():
+            limit = conf.BAZIS_WS_PUBLISH_TIMEOUT
+            return f"Publishing took over {limit} s (BAZIS_WS_PUBLISH_TIMEOUT)."
+        case RedisError() | OSError():
+            return f"The channel layer failed. {explain(error)}"
+    return f"The channel layer failed. {error!r}"  # whatever other layers raise

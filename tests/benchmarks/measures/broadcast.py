@@ -88,11 +88,11 @@ def rows(size: int, server: str, results: dict[str, dict]) -> list[Row]:
     if size == 500 and server == "daphne" and len(results) == 3:
         burst_row.targets = [
             at_least("x stock", rate["ours"] / rate["stock"], 8),
-            at_least("x floor", rate["ours"] / rate["floor"], 0.4),
+            at_least("x floor", rate["ours"] / rate["floor"], 0.55),
         ]
         paced_row.targets = [
             at_most("x stock", latency["ours"] / latency["stock"], 1 / 3),
-            at_most("x floor", latency["ours"] / latency["floor"], 4),
+            at_most("x floor", latency["ours"] / latency["floor"], 2),
         ]
     return [paced_row, burst_row, cpu_row]
 
