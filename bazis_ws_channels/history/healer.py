@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from ..exceptions import ChannelLayerUnavailable
 from ..redis.errors import explain
@@ -53,7 +53,7 @@ class Healer:
         self._hand_out = hand_out
         self._tell_break = tell_break
         self._task: asyncio.Task[None] | None = None
-        self._is_asked_again = False
+        self._is_asked_again = self._is_outage_logged = False
 
     # --- sessions ---------------------------------------------------------------------------
 
@@ -161,8 +161,7 @@ class Healer:
             if isinstance(answer, Tail):
                 tails[channel] = answer
         errors = {explain(each) for each in answers if not isinstance(each, Tail)}
-        for error in errors:
-            logger.error("What was missed can't be read yet. %s", error)
+        self._log_outage(errors)
         gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
         for number, (channel, entries) in enumerate(gaps.items(), 1):
             if number % _STREAMS_A_TURN == 0:
@@ -173,6 +172,15 @@ class Healer:
                     await self._hand_out_entry(channel, entry)
                 await self._hand_out_held(channel, follower, held[channel])
         return not errors
+
+    def _log_outage(self, errors: Collection[str]) -> None:
+        """Log an outage once, and its end at the same level."""
+        if errors and not self._is_outage_logged:
+            what = " ".join(sorted(errors))
+            logger.error("What was missed can't be read yet; it is tried again. %s", what)
+        if self._is_outage_logged and not errors:
+            logger.error("What was missed can be read again.")
+        self._is_outage_logged = bool(errors)
 
     def _catch_up(
         self, following: Mapping[str, Follower], tails: Mapping[str, Tail]

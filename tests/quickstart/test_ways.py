@@ -4,13 +4,14 @@ import sys
 
 import pytest
 
-from tests.quickstart.document import WAYS, Command, steps_of
+from tests.quickstart.document import COOKIES, WAYS, Command, steps, steps_of
 from tests.quickstart.newcomer import Newcomer
 
 pytestmark = pytest.mark.quickstart
 
 #: No claim about speed: the end of a test that would wait for ever.
 PATIENCE_MS = 20_000
+RUN = Command("python manage.py runserver")
 #: What the page promises.
 MOST_SECONDS = 300
 
@@ -59,3 +60,25 @@ def test_way(way, tmp_path, constraint, browser, stop_watch):
         assert "WARNING" not in server.text
         assert "Traceback" not in server.text
         assert [each for each in problems if "/favicon.ico" not in str(each)] == []
+
+
+def test_without_redis(tmp_path, constraint, browser):
+    """The same project with the layer in memory: a view publishes, and a command says why not."""
+    from playwright.sync_api import expect
+
+    todo, _ = steps_of(COOKIES)
+    publish = todo.pop()
+    todo = [step for step in todo if step not in (Command("redis-server"), RUN)]
+    with Newcomer(tmp_path / "mysite", sys._base_executable, constraint) as newcomer:
+        for step in [*todo, *steps("Without Redis"), RUN]:
+            newcomer.follow(step)
+        context = browser.new_context()
+        page, tab = context.new_page(), context.new_page()
+        try:
+            sign_in(page, newcomer.url)
+            tab.goto(f"{newcomer.url}hello/")
+            expect(tab.locator("body")).to_contain_text('{"connections": 1}', timeout=PATIENCE_MS)
+            expect(page.locator("#messages li")).to_have_text('{"hello":"world"}')
+            assert "The channel layer is in memory" in newcomer.follow(publish)
+        finally:
+            context.close()
