@@ -160,6 +160,13 @@ class Systemd:
         self.stops.append(self.unit.stop(self.instances[number].process))
         self._start(number)
 
+    def kill(self, number):
+        """Kill an instance; it starts again as the unit says."""
+        self.instances[number].kill()
+        assert self.unit.options["Restart"] == "always"
+        time.sleep(float(self.unit.options["RestartSec"]))
+        self._start(number)
+
     def health(self, number):
         """Return curl's arguments for an instance's own health view."""
         if self.by_socket:

@@ -30,6 +30,18 @@ async def health(server):
     return await asyncio.to_thread(get)
 
 
+async def failing_within_a_second(server):
+    """Return the answer of a 503; of three, for the machine may be busy with something else."""
+    tries = []
+    for _ in range(3):
+        status, answer, took = await health(server)
+        assert status == 503
+        tries.append(took)
+        if took < 1:
+            return answer
+    raise AssertionError(f"seconds: {tries}")
+
+
 async def test_health(daphne, alice):
     """All is well; then Redis hangs, dies and is back."""
     with Redis() as redis:
@@ -44,15 +56,12 @@ async def test_health(daphne, alice):
             assert status == 200
             assert (answer["lease"], answer["subscriptions"]) == (True, True)
             redis.pause()
-            status, answer, took = await health(server)
-            assert (status, answer["redis"], answer["status"]) == (503, False, "failing")
-            assert took < 1.0
+            answer = await failing_within_a_second(server)
+            assert (answer["redis"], answer["status"]) == (False, "failing")
             redis.resume()
             await until(lambda: _is_well(server))
             redis.kill()
-            status, answer, took = await health(server)
-            assert (status, answer["redis"]) == (503, False)
-            assert took < 1.0
+            assert (await failing_within_a_second(server))["redis"] is False
             redis.start()
             await until(lambda: _is_well(server))
 
@@ -80,10 +89,15 @@ async def test_a_lost_lease_and_lost_subscriptions_fail(daphne, alice):
 
 async def test_under_wsgi(daphne):
     """A process without sockets: Redis answers, the rest is not its business."""
-    server = await asyncio.to_thread(lambda: daphne(Gunicorn, **URLS))
-    status, answer, _ = await health(server)
-    assert status == 200
-    assert (answer["lease"], answer["subscriptions"]) == (None, None)
+    with Redis() as redis:
+        server = await asyncio.to_thread(lambda: daphne(Gunicorn, **URLS, **redis.settings))
+        status, answer, _ = await health(server)
+        assert status == 200
+        assert (answer["lease"], answer["subscriptions"]) == (None, None)
+        redis.pause()
+        assert (await failing_within_a_second(server))["redis"] is False
+        redis.resume()
+        await until(lambda: _is_well(server))
 
 
 async def test_without_redis(settings, async_client):

@@ -1,6 +1,6 @@
-"""A rolling restart by the script of docs/deployment.md, behind its nginx, from its unit.
+"""Processes that end under load, behind the nginx of docs/deployment.md and from its unit.
 
-Real tabs (client.js under Node) are there all the time, over TLS and without, and messages are
+Real tabs (client.js under Node) are there all the time, half of them over TLS, and messages are
 published. Nobody is away for long, nothing is lost or comes twice, nobody is told to be offline.
 """
 
@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -33,10 +34,25 @@ TABS = 100
 PUBLISHES_PER_SECOND = 4
 
 
-@pytest.fixture(params=[False, True], ids=["tcp", "unix"])
+@pytest.fixture
+def is_quiet():
+    """Whether the processors have little to do, before anything is started."""
+
+    def times():
+        numbers = list(map(int, Path("/proc/stat").read_text().split()[1:9]))
+        return sum(numbers), numbers[3] + numbers[4]
+
+    before = times()
+    time.sleep(1)
+    spent, idle = (now - then for now, then in zip(times(), before, strict=True))
+    return idle > 0.7 * spent
+
+
+@pytest.fixture(params=["tcp", "unix"])
 def site(request, tmp_path, transactional_db):
     """The page's processes and its nginx."""
-    with Systemd(tmp_path, django_settings(), by_socket=request.param) as systemd:
+    by_socket = request.param == "unix"
+    with Systemd(tmp_path, django_settings(), by_socket=by_socket) as systemd:
         front = systemd.front()
         try:
             yield systemd, front
@@ -45,12 +61,32 @@ def site(request, tmp_path, transactional_db):
             print(front.log[-5000:])
 
 
-def distribution(seconds):
-    """Describe durations."""
-    seconds = sorted(seconds)
-    at = {name: seconds[int(len(seconds) * part)] for name, part in (("p90", 0.9), ("p99", 0.99))}
-    figures = {"median": statistics.median(seconds), **at, "max": seconds[-1]}
-    return f"{len(seconds)} times, " + ", ".join(f"{k} {v:.2f} s" for k, v in figures.items())
+@contextlib.asynccontextmanager
+async def under_load(site, users, redis):
+    """Run tabs, one for each user, and publish to them until the block has ended and all of it
+    has arrived; yields the tabs and what is published.
+    """
+    systemd, front = site
+    await until(systemd.is_well)
+    clients = [
+        (front.ws if n % 2 else front.wss, user, await sync_to_async(user.ws_token)(),
+         users[max(0, n - 2) : n + 3])
+        for n, user in enumerate(users)
+    ]  # fmt: skip
+    with tabs.Tabs(clients, front.certificate) as crowd:
+        await until(lambda: crowd.are_live, 60)
+        await until(lambda: len(told(redis)) == len(users))
+        for tab in crowd.all:
+            tab.presence.clear()
+        load, stop = Load(users, PUBLISHES_PER_SECOND), asyncio.Event()
+        publishing = asyncio.create_task(publish_until(stop, load))
+        yield crowd.all, load
+        await until(lambda: crowd.are_live)
+        stop.set()
+        await publishing
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: load.is_complete(crowd.all))
+        assert await presence.aonline_count() == len(users)
 
 
 async def publish_until(stop, load):
@@ -65,6 +101,12 @@ async def publish_until(stop, load):
             await asyncio.wait_for(stop.wait(), max(0, due - time.monotonic()))
 
 
+async def make_users(model, count):
+    """Make users at once."""
+    await model.objects.abulk_create(model(username=f"user{n}") for n in range(count))
+    return [user async for user in model.objects.order_by("pk")]
+
+
 async def mute(stack, systemd, number, user):
     """Connect a client to an instance that won't answer when that closes the connection."""
     token = await sync_to_async(user.ws_token)()
@@ -74,59 +116,66 @@ async def mute(stack, systemd, number, user):
     stack.callback(client.socket.transport.abort)
 
 
-async def test_nobody_is_away_for_long(site, django_user_model, redis):
-    """Four processes, one after another, under tabs and a publisher."""
-    systemd, front = site
-    names = [django_user_model(username=f"user{n}") for n in range(2 * TABS)]
-    await django_user_model.objects.abulk_create(names)
-    users = [user async for user in django_user_model.objects.order_by("pk")]
-    await until(systemd.is_well)
-    clients = [
-        (front.ws if n < TABS else front.wss, user, await sync_to_async(user.ws_token)(),
-         users[max(0, n - 2) : n + 3])
-        for n, user in enumerate(users)
-    ]  # fmt: skip
+def check(tabs, load, redis, code, is_quiet):
+    """Nothing is lost, nobody noticed; report what happened, and who was away for how long."""
+    away = {
+        "HTTPS": list(itertools.chain(*(tab.away for tab in tabs[::2]))),
+        "HTTP": list(itertools.chain(*(tab.away for tab in tabs[1::2]))),
+        "signing in": list(itertools.chain(*(tab.signing_in for tab in tabs))),
+    }
+    print("\n".join(f"{name}: {distribution(seconds)}" for name, seconds in away.items()))
+    times = [len(tab.away) for tab in tabs]
+    print(f"away how often: { ({n: times.count(n) for n in sorted(set(times))}) }")
+    print(f"replayed: {sum(tab.replayed for tab in tabs)} messages of"
+          f" {sum(len(got) for tab in tabs for got in tab.got.values())}")  # fmt: skip
+    assert load.faults(tabs) == []
+    assert not any(tab.missed for tab in tabs)
+    assert {value for tab in tabs for value in tab.recovered} == {True}
+    assert not [tab.errors for tab in tabs if tab.errors]
+    assert {met for tab in tabs for met in tab.codes} == {code}
+    assert not [pair for tab in tabs for pair in tab.presence if not pair[1]]
+    assert {edge.partition(":")[0] for edge in told(redis)} == {"online"}
+    longest = max(*away["HTTP"], *away["HTTPS"])
+    if is_quiet:
+        assert longest < LIMIT_SECONDS
+    elif longest >= LIMIT_SECONDS:
+        print("The machine did something else, too: how long it took says nothing.")
+
+
+def distribution(seconds):
+    """Describe durations."""
+    seconds = sorted(seconds)
+    at = {name: seconds[int(len(seconds) * part)] for name, part in (("p90", 0.9), ("p99", 0.99))}
+    figures = {"median": statistics.median(seconds), **at, "max": seconds[-1]}
+    return f"{len(seconds)} times, " + ", ".join(f"{k} {v:.2f} s" for k, v in figures.items())
+
+
+async def test_restarted_one_after_another(is_quiet, site, django_user_model, redis):
+    """By the page's script; each of them has a client that makes its end take longer."""
+    systemd, _ = site
+    users = await make_users(django_user_model, 2 * TABS)
     async with contextlib.AsyncExitStack() as stack:
+        await until(systemd.is_well)
         for number in NUMBERS:
             await mute(stack, systemd, number, users[-1])
-        crowd = stack.enter_context(tabs.Tabs(clients, front.certificate))
-        await until(lambda: crowd.are_live, 60)
-        await until(lambda: len(told(redis)) == len(users))
-        for tab in crowd.all:
-            tab.presence.clear()
-        load, stop = Load(users, PUBLISHES_PER_SECOND), asyncio.Event()
-        publishing = asyncio.create_task(publish_until(stop, load))
-        took = await rolling_restart(systemd)
-        await until(lambda: crowd.are_live)
-        stop.set()
-        await publishing
-        with contextlib.suppress(TimeoutError):
-            await until(lambda: load.is_complete(crowd.all))
-        online = await presence.aonline_count()
-    report(crowd.all, took, systemd)
-    assert load.faults(crowd.all) == []
-    away = [seconds for tab in crowd.all for seconds in tab.away]
-    assert len(away) >= len(users)  # each process had its share, and each was restarted
-    assert max(away) < LIMIT_SECONDS
-    assert {code for tab in crowd.all for code in tab.codes} == {4503}
-    assert not [tab.errors for tab in crowd.all if tab.errors]
-    assert not any(tab.missed for tab in crowd.all)
-    assert {value for tab in crowd.all for value in tab.recovered} == {True}
-    assert not [pair for tab in crowd.all for pair in tab.presence if not pair[1]]
-    assert online == len(users)
-    assert {edge.partition(":")[0] for edge in told(redis)} == {"online"}
+        async with under_load(site, users, redis) as (crowd, load):
+            took = await rolling_restart(systemd)
+    print(f"the script took {took:.1f} s; stops: {[round(each, 1) for each in systemd.stops]} s")
+    assert sum(len(tab.away) for tab in crowd) >= len(users)  # each process had its share
+    check(crowd, load, redis, 4503, is_quiet)
     assert not sum(instance.tracebacks for instance in systemd.all)
 
 
-def report(crowd, took, systemd):
-    """Print what happened."""
-    for name, some in (("HTTP", crowd[:TABS]), ("HTTPS", crowd[TABS:])):
-        print(f"{name}: away {distribution([s for tab in some for s in tab.away])}")
-        print(
-            f"    of which signing in {distribution([s for tab in some for s in tab.signing_in])}"
-        )
-    times = [len(tab.away) for tab in crowd]
-    print(f"away how often: { ({n: times.count(n) for n in sorted(set(times))}) }")
-    print(f"replayed {sum(tab.replayed for tab in crowd)} messages, got"
-          f" {sum(len(got) for tab in crowd for got in tab.got.values())}")  # fmt: skip
-    print(f"the script took {took:.1f} s; stops {[round(each, 1) for each in systemd.stops]}")
+async def test_killed(is_quiet, site, django_user_model, redis):
+    """With SIGKILL, and started again by the unit: clients are with the others meanwhile."""
+    systemd, _ = site
+    users = await make_users(django_user_model, 2 * TABS)
+    async with under_load(site, users, redis) as (crowd, load):
+        before = redis.smembers("user_ws.processes")
+        for number in NUMBERS[:2]:
+            await asyncio.to_thread(systemd.kill, number)
+            await until(systemd.is_well)
+            await asyncio.sleep(6)  # as between two restarts: longer than client.js's `stableMs`
+        # The others notice, and tell nobody to be offline.
+        await until(lambda: len(before & redis.smembers("user_ws.processes")) == 2)
+    check(crowd, load, redis, 1006, is_quiet)
