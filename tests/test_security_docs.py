@@ -1,4 +1,4 @@
-"""docs/security.md names tests that exist, and the floors of pyproject.toml."""
+"""docs/security.md and docs/deployment.md name tests that exist; the floors of pyproject.toml."""
 
 import re
 import tomllib
@@ -8,7 +8,8 @@ import pytest
 from tests.kit import ROOT
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
-NAMED = re.findall(r"`(\w+/test_\w+\.py)(?:::(test_\w+))?`", PAGE)
+DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text()
+NAMED = re.findall(r"`(\w+/test_\w+\.py)(?:::(test_\w+))?`", PAGE + DEPLOYMENT)
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED)

@@ -128,10 +128,11 @@ class _Round:
         return replies
 
     def _reply(self) -> Any:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        left, connection = self._deadline - time.monotonic(), self._link.connection
+        # What is there counts: another host may have taken all the time.
+        if left <= 0 and not connection.can_read():
             raise RedisTimeoutError("Redis did not answer in time.")
         try:
-            return self._link.connection.read_response(timeout=left, disconnect_on_error=False)
+            return connection.read_response(timeout=max(left, 0.01), disconnect_on_error=False)
         except redis.ResponseError as error:
             return error

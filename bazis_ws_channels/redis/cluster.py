@@ -19,7 +19,8 @@ __all__ = ["ClusterConnection", "exchange_blocking", "primaries_blocking"]
 
 #: A map that is younger is not read again because of a MOVED, which has corrected it.
 _FRESH_SECONDS = 1.0
-#: How long an event loop trusts its map. Sync code is told by MOVED, in time.
+#: A map that was not looked at for so long is read before it is used, as a connection would be:
+#: nobody tells of a node that has died, or is silent.
 _LOOK_SECONDS = 5.0
 
 Send = Callable[[Mapping[Host, Sequence[Command]], float], Answers]
@@ -74,8 +75,8 @@ class ClusterConnection(Generic[S]):
             redis.RedisError, OSError: no node answers.
         """
         await self.find()
-        if time.monotonic() - self.topology.read_at > _LOOK_SECONDS:
-            self._start_search()  # beside the commands: nobody tells of a node that is silent
+        if _is_old(self.topology):
+            await self._refresh(self.topology, None)
         errand = Errand({self.host: commands})
         deadline = time.monotonic() + self.host.timeout_seconds
         while asked := errand.asked():
@@ -202,9 +203,9 @@ def exchange_blocking(
     deadline = time.monotonic() + limit_seconds
     lost: dict[Host, list[Any] | Exception] = {}
     for host in commands:
-        if host.is_cluster and not topology_of(host).is_known:
+        if host.is_cluster and _is_old(topology_of(host)):
             error = _read_map_blocking(topology_of(host), None, deadline, send)
-            if error is not None:
+            if error is not None and not topology_of(host).is_known:
                 lost[host] = error
     errand = Errand({host: own for host, own in commands.items() if host not in lost})
     while asked := errand.asked():
@@ -246,6 +247,10 @@ def _read_map_blocking(
         if last is None:
             return None
     return _nobody(topology.cluster, last)
+
+
+def _is_old(topology: Topology) -> bool:
+    return time.monotonic() - topology.read_at > _LOOK_SECONDS
 
 
 def _read(topology: Topology, reply: Any, node: Host) -> Exception | None:

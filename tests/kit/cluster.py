@@ -6,6 +6,7 @@ import redis as redis_py
 from redis.cluster import key_slot
 
 from tests.kit.redis import Redis
+from tests.kit.redis_binary import BinaryRedis
 from tests.kit.waiting import wait_until
 
 SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
@@ -14,20 +15,23 @@ NODE_TIMEOUT = 1000
 
 
 class Cluster:
-    """Three primaries, each with so many replicas: ``with Cluster() as cluster``.
+    """Three primaries, each with so many replicas: ``with Cluster() as cluster``. `path` is that of
+    another server than the embedded one, `tls` the folder of its certificate; `options` are those
+    of the layer's entry.
 
     Attributes:
         nodes: the primaries as `Redis`, in the order of their slots.
         replicas: the replicas; ``replicas[0]`` is one of ``nodes[0]``.
     """
 
-    def __init__(self, replicas=0, **options):
+    def __init__(self, replicas=0, *, path=None, tls=None, **options):
         self._stack = contextlib.ExitStack()
+        self._path, self._tls = path, tls
         self.options = options
         self.nodes = [self._start() for _ in SLOTS]
         self.replicas = [self._start() for _ in SLOTS * replicas]
         for number, (node, slots) in enumerate(zip(self.nodes, SLOTS, strict=True), 1):
-            node.client.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+            node.client.execute_command("CLUSTER ADDSLOTS", *range(slots[0], slots[1] + 1))
             node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", number)
         for node in self.all[1:]:
             node.client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
@@ -99,8 +103,16 @@ class Cluster:
         self.end_to_move(slot, source, target)
 
     def _start(self):
-        config = {"cluster-enabled": "yes", "cluster-node-timeout": NODE_TIMEOUT}
-        return self._stack.enter_context(Redis(**config, **{"repl-diskless-sync-delay": 0}))
+        config = {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": str(NODE_TIMEOUT),
+            "repl-diskless-sync-delay": "0",
+        }
+        if self._path is None:
+            return self._stack.enter_context(Redis(**config))
+        arguments = [part for name, value in config.items() for part in (f"--{name}", value)]
+        arguments += ["--tls-cluster", "yes"] if self._tls else []
+        return self._stack.enter_context(_Node(self._path, *arguments, tls=self._tls))
 
     def _is_ok(self, node):
         info = node.client.execute_command("CLUSTER INFO")
@@ -121,3 +133,16 @@ class Cluster:
                 if first <= slot <= last:
                     return port
         return None
+
+
+class _Node(BinaryRedis):
+    """A node by its binary, with the client that `Redis` has."""
+
+    def __enter__(self):
+        client = self.client()
+        self.client = client
+        return self
+
+    def __exit__(self, *exc):
+        self.client.close()
+        super().__exit__(*exc)

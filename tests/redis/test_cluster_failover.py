@@ -84,6 +84,26 @@ async def test_all_is_back_by_itself(cluster, daphne, alice, bob, fail, of):
     assert server.tracebacks == 0
 
 
+@pytest.mark.parametrize("fail", [swap, kill, freeze])
+async def test_who_publishes_after_a_while_meets_the_new_primary(
+    cluster, daphne, alice, monkeypatch, fail
+):
+    """At the first try: a map that was not looked at for some seconds is read before it is used."""
+    node = cluster.owner_of(channel_of(alice))
+    replica = cluster.replica_of(node)
+    assert await alice.ws_apublish("warm") == 0
+    assert await sync_to_async(alice.ws_publish)("warm") == 0
+    await asyncio.to_thread(fail, cluster, node)
+    await until(lambda: replica.client.info("replication")["role"] == "master", 60)
+    server = await asyncio.to_thread(lambda: daphne(**cluster.settings))
+    async with Client(server.ws, alice.ws_token()) as client:
+        await client.subscribed()
+        monkeypatch.setattr("bazis_ws_channels.redis.cluster._LOOK_SECONDS", 0)
+        assert await sync_to_async(alice.ws_publish)("sync") == 1
+        assert await alice.ws_apublish("async") == 1
+        assert [await client.data() for _ in range(2)] == ["sync", "async"]
+
+
 @pytest.mark.parametrize("fail", [swap, kill])
 async def test_under_load_all_arrives_or_is_told_as_missed(cluster, daphne, make_user, fail):
     """Who was told of nothing has everything, in order; each is told at most once."""

@@ -89,15 +89,20 @@ async def test_a_database_number(daphne, use, users, path):
 
 async def test_tls(daphne, use, users, tmp_path):
     """With the server's certificate checked."""
+    with BinaryRedis(certified(tmp_path), tls=tmp_path) as server:
+        address = f"rediss://127.0.0.1:{server.port}?ssl_ca_certs={tmp_path}/cert.pem"
+        await live(daphne, use, address, users)
+
+
+def certified(folder):
+    """Make a certificate in a folder; return the path of a server that is built with TLS."""
     redis_server = shutil.which("redis-server")
     assert redis_server, "needs Debian's redis-server, which is built with TLS"
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
     files = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files += ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
+    files += ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     subprocess.run([*request, *files], check=True, capture_output=True)
-    with BinaryRedis(redis_server, tls=tmp_path) as server:
-        address = f"rediss://127.0.0.1:{server.port}?ssl_ca_certs={tmp_path}/cert.pem"
-        await live(daphne, use, address, users)
+    return redis_server
 
 
 def documented():

@@ -61,6 +61,16 @@ def test_several_hosts_in_one_wait(host, fake_redis):
         pool_of(other).disconnect()
 
 
+def test_a_silent_host_takes_no_time_of_another(hasty, fake_redis):
+    """Its replies are there, unread."""
+    fake_redis.answer("INCR", SILENCE)
+    with FakeRedis() as other_redis:
+        other = Host({"address": other_redis.url, "socket_timeout": 0.2})
+        replies = exchange({hasty: [INCR], other: [INCR, INCR]}, LIMIT)
+        assert isinstance(replies[hasty], RedisTimeoutError)
+        assert replies[other] == [b"OK", b"OK"]
+
+
 def test_lost_repeatable_commands_are_sent_again(host, fake_redis):
     """All of the host's, over a new connection."""
     fake_redis.answer("GET", b"lost", CUT, b"1", b"2")
@@ -100,8 +110,9 @@ def test_the_limit_is_one_of_all(host, fake_redis):
     assert time.monotonic() - started_at < 1
 
 
-def test_no_time_left_is_a_time_out(host):
-    """Without a look at the socket."""
+def test_no_time_left_is_a_time_out(host, fake_redis):
+    """Unless the reply is there."""
+    fake_redis.answer("GET", SILENCE)
     answer = exchange({host: [GET]}, -1)[host]
     assert isinstance(answer, RedisTimeoutError)
     assert "did not answer in time" in str(answer)
