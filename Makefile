@@ -58,6 +58,9 @@ js: js-tools  ## The browser client: tests, lint, types, the npm package
 js-tools:
 	$(JS) install --no-package-lock --no-audit --no-fund
 
+picture:  ## Make docs/images/demo.png; ARGS=<folder>: pictures of every state of the demo's page
+	$(PYTHON) -m tests.screenshots $(ARGS)
+
 bench:  ## The benchmarks: half an hour; ARGS=--quick takes five minutes
 	$(PYTHON) -m tests.benchmarks $(ARGS)
 

@@ -22,7 +22,7 @@ LINES = {
     "chat_sent": ("demo/chat/delivery.py", "sender.ws_publish("),
     "broadcast": ("demo/chat/views.py", "broadcast({"),
     "task_started": ("demo/jobs/tasks.py", '"type": "task_started"'),
-    "task_progress": ("demo/jobs/tasks.py", '"type": "task_progress"'),
+    "task_progress": ("demo/jobs/tasks.py", "tell(user, progress, record=False)"),
     "task_failed": ("demo/jobs/tasks.py", '"type": "task_failed"'),
     "task_completed": ("demo/jobs/tasks.py", '"type": "task_completed"'),
     # from the server: sent by the package, because of this line

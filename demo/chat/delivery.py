@@ -36,7 +36,8 @@ def send(sender: Any, recipient: Any, text: str, key: UUID | None = None) -> Cha
     while deliver_batch(message.recipient):  # earlier messages must be delivered first
         pass
     message.refresh_from_db(fields=["claimed_at", "delivered_at"])
-    sender.ws_publish(message.as_sent(), on_commit=True)  # a failure is logged: the message counts
+    # With `on_commit` a failure is logged and not raised: the message itself is saved.
+    sender.ws_publish(message.as_sent(), on_commit=True)
     return message
 
 
@@ -49,8 +50,9 @@ def deliver_batch(user: Any) -> bool:
     delivered = 0
     try:
         for message in batch:
-            if not user.ws_publish(message.as_received()):
-                break  # the last connection has just gone
+            connections = user.ws_publish(message.as_received())
+            if connections == 0:
+                break  # the last one has just gone
             delivered += 1
     except PublishError as error:
         log.warning("messages of user %s are saved for later: %s", user.pk, error)

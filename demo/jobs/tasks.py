@@ -31,11 +31,13 @@ def long_task(self: Task, user_id: int, fail: bool = False) -> None:
         for step in range(1, STEPS + 1):
             work(fail and step > STEPS // 2)
             percent = step * 100 // STEPS
-            tell(user, {"type": "task_progress", "task_id": task_id, "percent": percent})
+            progress = {"type": "task_progress", "task_id": task_id, "percent": percent}
+            # An old percentage is of no use to who was away.
+            tell(user, progress, record=False)
     except Exception as error:
-        tell(user, {"type": "task_failed", "task_id": task_id, "error": str(error)})
+        tell_end(user, {"type": "task_failed", "task_id": task_id, "error": str(error)})
         raise
-    tell(user, {"type": "task_completed", "task_id": task_id})
+    tell_end(user, {"type": "task_completed", "task_id": task_id})
 
 
 def work(fail: bool) -> None:
@@ -45,10 +47,21 @@ def work(fail: bool) -> None:
         raise RuntimeError("The task was asked to fail.")
 
 
-def tell(user: Any, message: dict[str, Any]) -> None:
-    """Publish progress. If that fails, the task's work goes on."""
-    is_recorded = message["type"] != "task_progress"  # yesterday's percentage helps nobody
+def tell(user: Any, message: dict[str, Any], *, record: bool = True) -> None:
+    """Publish how it goes. If that fails, the work goes on."""
     try:
-        user.ws_publish(message, record=is_recorded)
+        user.ws_publish(message, record=record)
     except PublishError as error:
         log.warning("task %s: %s not told: %s", message["task_id"], message["type"], error)
+
+
+def tell_end(user: Any, message: dict[str, Any]) -> None:
+    """Publish how it ended, once; while Redis is away, try again for a minute."""
+    for _ in range(60):
+        try:
+            user.ws_publish(message, idempotency_key=f"{message['task_id']} ended")
+        except PublishError as error:
+            log.warning("task %s: its end is told later: %s", message["task_id"], error)
+            time.sleep(1)
+        else:
+            return

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.kit import ROOT, Daphne, Server
+from tests.kit import ROOT, CeleryWorker, Daphne, Server
 from tests.kit.redis import PORTS
 
 #: The tests' own surroundings must not reach the demo.
@@ -57,6 +57,16 @@ class DemoDaphne(Daphne):
 
     def __init__(self, env):
         super().__init__(env={**BLANK, "DJANGO_SETTINGS_MODULE": "demo.settings", **env})
+
+
+class DemoWorker(CeleryWorker):
+    """The demo's Celery worker, alone."""
+
+    application = "demo"
+
+    def __init__(self, env):
+        short = {"DEMO_TASK_SECONDS": "1", "DJANGO_SETTINGS_MODULE": "demo.settings"}
+        super().__init__(env={**BLANK, **short, **env})
 
 
 def alive():

@@ -1,4 +1,111 @@
-"""The page while servers go away and come back."""
+"""The page while servers go away and come back: it says so, heals, and loses nothing."""
+
+import pytest
+
+from tests.demo.processes import DemoWorker
+from tests.kit import wait_until
+
+
+def texts(somebody):
+    """Return what the open conversation says."""
+    return somebody(".line .text").all_text_contents()
+
+
+def test_presence_is_unknown_while_redis_hangs(deployment, person, expect):
+    """The socket is open, but nobody is called offline; and it is known again afterwards."""
+    server = deployment.daphne()
+    alice, bob = person(server, "alice"), person(server, "bob")
+    expect(alice("[data-person=bob] .status")).to_have_text("online")
+    alice.choose("bob")
+    bob.choose("alice")
+    bob.write("before it hangs")
+    expect(alice(".line.theirs .text").last).to_have_text("before it hangs")
+    deployment.redis.pause()
+    try:
+        expect(alice("#connection-text")).to_have_text("Live, presence unknown")
+        expect(alice("#connection-live")).to_have_text("Live, presence unknown")
+        expect(alice("#people-count")).to_have_text("presence unknown")
+        expect(alice("[data-person=bob] .status")).to_have_text("presence unknown")
+        expect(alice("#chat-status")).to_have_text("presence unknown")
+    finally:
+        deployment.redis.resume()
+    with alice.page.expect_response("**/chat/history/"):
+        expect(alice("#connection-text")).to_have_text("Live")
+    expect(alice("[data-person=bob] .status")).to_have_text("online")
+    expect(alice(".line.theirs", has_text="before it hangs")).to_have_count(1)
+    expect(alice(".line.theirs .note").last).to_have_text("")
+
+
+def test_a_killed_server_loses_nothing(deployment, stable, person, expect):
+    """Three people write to each other while it is killed, gone, and back."""
+    server = deployment.daphne()
+    address = stable(server)
+    people = {name: person(address, name) for name in ("alice", "bob", "carol")}
+    partners = {"alice": "bob", "bob": "alice", "carol": "alice"}
+    for name, somebody in people.items():
+        somebody.choose(partners[name])
+        somebody.write(f"{name} before")
+        expect(somebody(".line.mine .note").last).to_have_text("sent")
+    server.kill()
+    for name, somebody in people.items():
+        expect(somebody("#connection-text")).to_contain_text("Connection lost, retrying in")
+        expect(somebody("#people-count")).to_have_text("presence unknown")
+        somebody.write(f"{name} during")
+        expect(somebody(".line.mine .note").last).to_contain_text("not sent")
+    address.target = deployment.daphne().port
+    for name, somebody in people.items():
+        expect(somebody("#connection-text")).to_have_text("Live")
+        somebody(".line.mine button").last.click()
+        unsent = somebody(".line.mine:is([data-note=failed], [data-note=sending])")
+        expect(unsent).to_have_count(0)
+        somebody.write(f"{name} after")
+        expect(unsent).to_have_count(0)
+    for name in people:
+        partner = people[partners[name]]
+        partner.choose(name)
+        expect(partner(".line.theirs .text").last).to_have_text(f"{name} after")
+        said = [text for text in texts(partner) if text.startswith(name)]
+        assert sorted(said[-3:]) == [f"{name} after", f"{name} before", f"{name} during"]
+        assert len(said) == len(set(said))
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_a_redis_that_restarts_loses_nothing(deployment, person, expect, keep_data):
+    """With its memory or without: what was said meanwhile is there, once, and presence is right."""
+    server = deployment.daphne()
+    alice, bob = person(server, "alice"), person(server, "bob")
+    alice.choose("bob")
+    bob.choose("alice")
+    deployment.redis.restart(keep_data=keep_data)
+    told = [f"{number} ({keep_data})" for number in range(3)]
+    for text in told:
+        alice.write(text)
+    expect(alice(".line.mine[data-note=sending]")).to_have_count(0)
+    expect(alice("[data-person=bob] .status")).to_have_text("online")
+    alice.write(f"last ({keep_data})")
+    expect(bob(".line.theirs .text").last).to_have_text(f"last ({keep_data})")
+    assert [text for text in texts(bob) if f"({keep_data})" in text] == [
+        *told,
+        f"last ({keep_data})",
+    ]
+
+
+def test_a_missing_worker_is_waited_for(deployment, person, expect):
+    """The task says so, and is done when one comes; even if Redis hangs when it ends."""
+    alice = person(deployment.daphne(), "alice")
+    alice.page.click("#task-form button")
+    expect(alice(".task .status")).to_have_text("waiting for a worker")
+    worker = DemoWorker({**deployment.env, "DEMO_TASK_SECONDS": "4"})
+    try:
+        expect(alice(".task .status")).to_contain_text("%", timeout=60_000)
+        deployment.redis.pause()
+        try:
+            wait_until(lambda: "its end is told later" in worker.log)
+        finally:
+            deployment.redis.resume()
+        expect(alice(".task .status")).to_have_text("done", timeout=60_000)
+    finally:
+        worker.stop()
 
 
 class TestServersThatGoAway:

@@ -49,12 +49,13 @@ class Gunicorn(Server):
 class CeleryWorker(Server):
     """A prefork worker."""
 
+    application = "tests.delivery.worker"
     ready = re.compile(r"ready\.$")
 
     def command(self):
         """Return the command line."""
         return self.python(
-            *("celery", "-A", "tests.delivery.worker", "worker"),
+            *("celery", "-A", self.application, "worker"),
             *("--pool", "prefork", "--concurrency", "2", "-l", "info"),
             *("--without-gossip", "--without-mingle"),
         )

@@ -39,12 +39,15 @@ async function enter() {
     toast("You missed some messages. What the server keeps has been loaded again.");
   });
   client.on("state", ({ detail }) => {
-    if (detail.state === "live") load(people);
     if (detail.previous === "live") tasks.missed();
     if (detail.state === "signed_out") leave(ENDED);
     if (detail.state === "stopped") toast("The server refuses this page. Reload it.");
   });
-  connection.addEventListener("known", () => people.setKnown(connection.isKnown));
+  connection.addEventListener("known", () => {
+    people.setKnown(connection.isKnown);
+    // The server, or Redis, is back: what was written meanwhile is in the database.
+    if (connection.isKnown) load(people, chat);
+  });
 
   byId("me").textContent = me.username;
   show(true);

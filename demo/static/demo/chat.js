@@ -15,6 +15,13 @@ const NEAR = 80;
 const toEnd = () => byId("chat-log").scrollTo(0, byId("chat-log").scrollHeight);
 new ResizeObserver(toEnd).observe(byId("chat-log")); // a keyboard, the drawer
 
+/** Change the log; who reads its end stays there. @param {() => void} change */
+function atEnd(change) {
+  const { scrollHeight, scrollTop, clientHeight } = byId("chat-log");
+  change();
+  if (scrollHeight - scrollTop - clientHeight < NEAR) toEnd();
+}
+
 /**
  * @typedef {object} Line
  * @property {number | null} id  of the message; null until the server has said it
@@ -30,6 +37,7 @@ export class Chat {
   #people;
   /** By person, oldest first. @type {Map<number, Line[]>} */
   #talks = new Map();
+  #isLoaded = false;
 
   /** @param {import("./people.js").People} people */
   constructor(people) {
@@ -46,16 +54,15 @@ export class Chat {
   /** Fetch the conversations so far; what is here already stays as it is. */
   async load() {
     const { messages } = await api("chat/history/");
-    for (const message of messages) this.#take(message);
+    const unknown = messages.filter((/** @type {any} */ message) => this.#take(message));
+    if (this.#isLoaded) unknown.forEach(this.#countUnread, this);
+    this.#isLoaded = true;
   }
 
   /** A message of the socket. @param {any} message */
   receive(message) {
     this.#take(message);
-    const { type, id, sender } = message;
-    if (type === "chat_message" && this.#people.chosen?.id !== sender.id) {
-      this.#people.countUnread(sender.id, id);
-    }
+    this.#countUnread(message);
   }
 
   /**
@@ -63,6 +70,7 @@ export class Chat {
    * is here already is the same one.
    *
    * @param {any} message
+   * @returns {boolean} whether it was not here yet
    */
   #take({ type, id, key = null, sender, recipient, message, timestamp, status = "" }) {
     const isMine = type === "chat_sent";
@@ -71,6 +79,13 @@ export class Chat {
     const known = this.#talk(person).find(isSame);
     if (known) this.#note(known, status, id);
     else this.#add(person, { id, key, isMine, text: message, at: timestamp, note: status });
+    return !known;
+  }
+
+  /** @param {any} message */
+  #countUnread({ type, id, sender }) {
+    if (type !== "chat_message" || this.#people.chosen?.id === sender.id) return;
+    this.#people.countUnread(sender.id, id);
   }
 
   /** @param {number} person @returns {Line[]} */
@@ -104,7 +119,7 @@ export class Chat {
         byId("chat-text").focus();
         this.#send(person, line);
       };
-      line.element.querySelector(".foot").append(" ", retry);
+      atEnd(() => line.element.querySelector(".foot").append(" ", retry));
     }
   }
 
@@ -118,8 +133,9 @@ export class Chat {
     line.id = id;
     line.note = note;
     line.element.dataset.note = note;
-    line.element.querySelector(".note").textContent = reason ? `not sent: ${reason}` : NOTES[note];
     line.element.querySelector(".link")?.remove();
+    const words = reason ? `not sent: ${reason}` : (NOTES[note] ?? "");
+    atEnd(() => line.element.querySelector(".note").replaceChildren(words));
   }
 
   /**
@@ -137,10 +153,9 @@ export class Chat {
     talk.splice(place, 0, line);
     if (this.#people.chosen?.id === person) {
       const log = byId("chat-log");
-      const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
       log.querySelector(".empty")?.remove();
-      log.insertBefore(line.element, talk[place + 1]?.element ?? null);
-      if (isAtEnd || line.isMine) toEnd();
+      atEnd(() => log.insertBefore(line.element, talk[place + 1]?.element ?? null));
+      if (line.note === "sending") toEnd();
     }
     return line;
   }
@@ -154,7 +169,7 @@ export class Chat {
     const lines = person ? this.#talk(person.id) : [];
     const hint = person
       ? `Say hello to ${person.username}. Who is offline gets it at the next sign-in.`
-      : "Choose somebody from the list.";
+      : "Choose somebody to talk to. Messages arrive at once, or at the next sign-in.";
     const empty = make("p", { className: "hint empty", textContent: hint, dir: "auto" });
     const log = byId("chat-log");
     log.setAttribute("aria-live", "off"); // old messages are no news

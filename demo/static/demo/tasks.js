@@ -37,7 +37,7 @@ export class Tasks {
   /** Progress that was told while the connection was away is not replayed. */
   missed() {
     for (const row of this.#rows.values()) {
-      if (!row.ended) this.#say(row, row.element.dataset.state, "waiting for news");
+      if (!row.ended) row.status.textContent = "waiting for news";
     }
   }
 
