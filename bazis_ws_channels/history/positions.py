@@ -117,6 +117,8 @@ def unpack(data: bytes) -> Entry | None:
     if not data or data[0] != _MARKER:
         return None
     end = data.find(b"\n", 1, _LONGEST_HEADER)
+    if end < 0:
+        return None
     try:
         offset, mark, before = data[1:end].decode("ascii").split(" ")
         return Entry(Position(int(offset), mark), before, data, end + 1)

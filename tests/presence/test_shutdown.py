@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 from asgiref.sync import sync_to_async
 
-from tests.kit import Client, until
+from tests.kit import PATIENCE_SECONDS, Client, until
 from tests.presence.support import is_online, keys, open_all, told
 
 
@@ -60,13 +60,15 @@ async def test_a_peer_tells_after_the_grace(pair, start, alice, bob, redis):
 
 
 async def test_a_client_that_does_not_answer_holds_nothing_up(start, alice, redis):
-    """The process ends within seconds though a client never answers the close frame."""
+    """The process ends by itself though a client never answers the close frame."""
     server = await start()
     async with Client(server.ws, alice.ws_token()) as client:
         await client.subscribed()
         client.socket.transport.pause_reading()
         server.terminate()
-        await sync_to_async(server.wait)(5)
+        await sync_to_async(server.wait)(PATIENCE_SECONDS)
+        assert "Killed" not in server.log, "daphne has ended it"
+        assert "The end was cut short" not in server.log
         assert not await is_online(alice)
         client.socket.transport.abort()
 

@@ -13,8 +13,9 @@ USERS = 20_000
 
 
 @pytest.fixture
-def valkey_with_users(valkey, use):
-    """Every tenth user is online."""
+def valkey_with_users(valkey, use, settings):
+    """Every tenth user is online; nobody is in a hurry."""
+    settings.BAZIS_WS_REDIS_TIMEOUT = settings.BAZIS_WS_PUBLISH_TIMEOUT = 60
     use(valkey.url)
     get_store().ask(Register("p", 60_000))
     for start in range(0, USERS, 5000):

@@ -55,6 +55,7 @@ async def test_subscriptions_that_are_cut_under_load(site, users):
         running = asyncio.create_task(load.run(3))
         for cut in range(1, 6):
             await until(lambda cut=cut: len(load.published[None]) >= 12 * cut)
+            await until(lambda: len(server.client.client_list(_type="pubsub")) >= 2)
             killed = await asyncio.to_thread(server.client.client_kill_filter, _type="pubsub")
             assert killed >= 2
         await running
