@@ -15,8 +15,8 @@ from ..presence.stores.memory import MemoryStore
 
 __all__ = ["isolate"]
 
-#: The layers of those that are in force, the innermost last.
-_layers: list[InMemoryChannelLayer] = []
+#: The layers that are in force, the innermost last; each with the one whose place it took.
+_layers: dict[InMemoryChannelLayer, Any] = {}
 
 
 @contextmanager
@@ -38,23 +38,33 @@ def isolate(*, anew: bool = False) -> Iterator[None]:
 @contextmanager
 def _layer_of_our_own() -> Iterator[None]:
     layer = InMemoryChannelLayer()
-    before = channel_layers.set(DEFAULT_CHANNEL_LAYER, layer)
-    _layers.append(layer)
+    _layers[layer] = channel_layers.set(DEFAULT_CHANNEL_LAYER, layer)
 
-    def set_again(*, setting: str, **kwargs: Any) -> None:
-        nonlocal before
+    def stay(*, setting: str, **kwargs: Any) -> None:
         if setting == "CHANNEL_LAYERS":  # channels has just forgotten its layers
-            before = None
-            channel_layers.set(DEFAULT_CHANNEL_LAYER, _layers[-1])
+            outermost, *_, innermost = *_layers, *_layers
+            _layers[outermost] = None
+            channel_layers.set(DEFAULT_CHANNEL_LAYER, innermost)
 
-    setting_changed.connect(set_again)
+    setting_changed.connect(stay)
     try:
         yield
     finally:
-        setting_changed.disconnect(set_again)
-        _layers.remove(layer)
-        before = _layers[-1] if _layers else before
-        if before is None:
-            channel_layers.backends.pop(DEFAULT_CHANNEL_LAYER, None)
-        else:
-            channel_layers.set(DEFAULT_CHANNEL_LAYER, before)
+        setting_changed.disconnect(stay)
+        _take_off(layer)
+
+
+def _take_off(layer: InMemoryChannelLayer) -> None:
+    """Put back what was before, wherever among the others the layer is: fixtures and clients may
+    end in any order.
+    """
+    before = _layers.pop(layer)
+    for inner, its_before in _layers.items():
+        if its_before is layer:
+            _layers[inner] = before
+    if channel_layers.backends.get(DEFAULT_CHANNEL_LAYER) is not layer:
+        return
+    if before is None:
+        channel_layers.backends.pop(DEFAULT_CHANNEL_LAYER, None)
+    else:
+        channel_layers.set(DEFAULT_CHANNEL_LAYER, before)
