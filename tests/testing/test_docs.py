@@ -8,14 +8,25 @@ import sys
 import pytest
 
 from tests.kit import ROOT
+from tests.quickstart.document import COOKIES, File, steps_of
 
 DOCS = (ROOT / "docs/testing.md").read_text()
-README = (ROOT / "README.md").read_text()
 BLOCKS = re.compile(r"<!-- (file|output): (.+?) -->\n```\w+\n(.*?)```", re.S)
 SNIPPETS = {name: code for _, name, code in BLOCKS.findall(DOCS)}
-FROM_README = {name: code for _, name, code in BLOCKS.findall(README)}
+FILES = {each.name: each.text for each in steps_of(COOKIES)[0] if isinstance(each, File)}
+
+MODELS = """
+from django.contrib.auth.models import AbstractUser
+from bazis_ws_channels.models import UserWsMixin
+
+
+class User(UserWsMixin, AbstractUser):
+    pass
+"""
 
 SETTINGS = """
+AUTH_USER_MODEL = "people.User"
+INSTALLED_APPS.append("people")
 SECRET_KEY = "a-secret-of-the-testing-page-0123456789-abcdef"
 INSTALLED_APPS.append("shop")
 DATABASES["default"]["ATOMIC_REQUESTS"] = True
@@ -76,8 +87,8 @@ def run(tmp_path_factory):
 
     run("-m", "django", "startproject", "mysite", ".")
     run("manage.py", "startapp", "people")
-    (folder / "people/models.py").write_text(FROM_README["people/models.py"])
-    (folder / "mysite/asgi.py").write_text(FROM_README["mysite/asgi.py"])
+    (folder / "people/models.py").write_text(MODELS)
+    (folder / "mysite/asgi.py").write_text(FILES["mysite/asgi.py"])
     (folder / "shop/tests").mkdir(parents=True)
     (folder / "shop/__init__.py").touch()
     (folder / "shop/tests/__init__.py").touch()
@@ -88,7 +99,7 @@ def run(tmp_path_factory):
         if name.endswith(".py"):
             (folder / name).write_text(code)
     with (folder / "mysite/settings.py").open("a") as settings:
-        settings.write(FROM_README["mysite/settings.py (added)"])
+        settings.write(FILES["mysite/settings.py"])
         settings.write(SNIPPETS["mysite/settings.py (added)"] + SETTINGS)
     run("manage.py", "makemigrations", "people")
     run.folder = folder

@@ -190,7 +190,7 @@ async def test_redis_is_away_for_a_while(world, caplog):
     await world.deliver(entry(7))
     await until(lambda: len(world.reader.asked) > 4)
     assert world.texts() == []
-    assert "What was missed can't be read yet. Redis is out of reach" in caplog.text
+    assert caplog.text.count("Redis is out of reach") == 1
     world.reader.streams["c"] = tail(7, kept=2)
     await world.healed()
     assert world.texts() == ["6", "7", "7"]
