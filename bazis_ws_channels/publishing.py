@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import transaction
 from django.db.models import Model
 from django.utils import translation
 from django.views.decorators.debug import sensitive_variables
@@ -25,10 +23,9 @@ from . import sending
 from .auth.anonymous import checked
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError
-from .groups import anonymous_group, anonymous_key, common_group, key_group
-from .presence.queries import acount_quietly, count_command, count_from, count_quietly
+from .groups import anonymous_group, anonymous_key, common_group
+from .mail import Frames, Mail, asend, send
 from .protocol import data_frame
-from .types import GroupMessage
 from .users import aseveral, in_space, key_of, keys_of, pk_of, pks_of, several
 
 __all__ = [
@@ -47,15 +44,8 @@ __all__ = [
     "publish_changed",
 ]
 
-logger = logging.getLogger("bazis_ws_channels")
-
 #: Characters of an idempotency key.
 _LONGEST_KEY = 255
-
-#: The frame for each user, by key; or for everybody, or for an anonymous session, by None.
-Frames = Mapping[str | None, str]
-#: A message, with its user's key or None.
-Addressed = tuple[str | None, GroupMessage]
 
 
 def publish(
@@ -94,8 +84,8 @@ def publish(
     """
     sending.refuse_on_loop("apublish")
     users, frame = several(users), _frame(data)
-    mail = _Mail(_to_users(users, frame), record, _digest(idempotency_key))
-    return _send(mail, on_commit, using, users)
+    mail = Mail(_to_users(users, frame), record, _digest(idempotency_key))
+    return send(mail, on_commit, using, users)
 
 
 async def apublish(
@@ -110,8 +100,8 @@ async def apublish(
     """Async twin of `publish`."""
     users, frame = await aseveral(users), _frame(data)
     once = await in_space(_digest, idempotency_key)
-    mail = _Mail(await _ato_users(users, frame), record, once)
-    return await _asend(mail, on_commit, using, users)
+    mail = Mail(await _ato_users(users, frame), record, once)
+    return await asend(mail, on_commit, using, users)
 
 
 def broadcast(
@@ -125,7 +115,7 @@ def broadcast(
     """Hand `data` to everybody connected. Takes and raises what `publish` does."""
     sending.refuse_on_loop("abroadcast")
     once, group = _digest(idempotency_key), common_group()
-    _send(_Mail({None: _frame(data)}, record, once, group), on_commit, using)
+    send(Mail({None: _frame(data)}, record, once, group), on_commit, using)
 
 
 async def abroadcast(
@@ -138,7 +128,7 @@ async def abroadcast(
 ) -> None:
     """Async twin of `broadcast`."""
     once, group = await in_space(_digest, idempotency_key), await in_space(common_group)
-    await _asend(_Mail({None: _frame(data)}, record, once, group), on_commit, using)
+    await asend(Mail({None: _frame(data)}, record, once, group), on_commit, using)
 
 
 @sensitive_variables()
@@ -157,7 +147,7 @@ def publish_anonymous(
     """
     sending.refuse_on_loop("apublish_anonymous")
     once, group = _digest(idempotency_key), _anonymous_group(token)
-    _send(_Mail({None: _frame(data)}, False, once, group), on_commit, using)
+    send(Mail({None: _frame(data)}, False, once, group), on_commit, using)
 
 
 @sensitive_variables()
@@ -172,7 +162,7 @@ async def apublish_anonymous(
     """Async twin of `publish_anonymous`."""
     once = await in_space(_digest, idempotency_key)
     group = await in_space(_anonymous_group, token)
-    await _asend(_Mail({None: _frame(data)}, False, once, group), on_commit, using)
+    await asend(Mail({None: _frame(data)}, False, once, group), on_commit, using)
 
 
 def notify(
@@ -192,8 +182,8 @@ def notify(
     """
     sending.refuse_on_loop("anotify")
     users = several(users)
-    mail = _Mail(_to_each(users, build), record, _digest(idempotency_key))
-    return _send(mail, on_commit, using, users)
+    mail = Mail(_to_each(users, build), record, _digest(idempotency_key))
+    return send(mail, on_commit, using, users)
 
 
 async def anotify(
@@ -207,8 +197,8 @@ async def anotify(
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
     users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    mail = _Mail(await sync_to_async(_to_each)(users, build), record, once)
-    return await _asend(mail, on_commit, using, users)
+    mail = Mail(await sync_to_async(_to_each)(users, build), record, once)
+    return await asend(mail, on_commit, using, users)
 
 
 # --- two messages that front ends share ------------------------------------------------------
@@ -300,9 +290,10 @@ def _to_users(users: Iterable[Any], frame: str) -> Frames:
 async def _ato_users(users: Sequence[Any], frame: str) -> Frames:
     """Async twin of `_to_users`: very many users don't hold the event loop up."""
     frames: dict[str | None, str] = {}
-    for some in sending.rounds(users):
+    for number, some in enumerate(sending.rounds(users)):
+        if number:
+            await asyncio.sleep(0)
         frames.update(await in_space(_to_users, some, frame))
-        await asyncio.sleep(0)
     return frames
 
 
@@ -327,112 +318,3 @@ def _instances(users: Sequence[Any]) -> list[Any]:
     loaded = get_user_model()._default_manager.in_bulk(wanted) if wanted else {}
     found = (user if isinstance(user, Model) else loaded.get(pks[id(user)]) for user in users)
     return [user for user in found if user is not None]
-
-
-def _database_of(users: Iterable[Any]) -> str | None:
-    """Return the database that the first user instance was loaded from."""
-    return next((user._state.db for user in users if isinstance(user, Model)), None)
-
-
-# --- sending --------------------------------------------------------------------------------
-
-
-class _Mail(NamedTuple):
-    """What one call publishes. The messages of very many users are made as they are sent.
-
-    Attributes:
-        frames: what goes to whom.
-        record: whether it can be replayed.
-        once: digest of the idempotency key.
-        group: that of the frame for None.
-    """
-
-    frames: Frames
-    record: bool
-    once: str | None
-    group: str = ""
-
-    def rounds(self) -> Iterator[Sequence[Addressed]]:
-        """Yield the messages, in rounds."""
-        for some in sending.rounds(self.frames.items()):
-            yield [(key, self._message(key, frame)) for key, frame in some]
-
-    def _message(self, key: str | None, frame: str) -> GroupMessage:
-        group = self.group if key is None else key_group(key)
-        return sending.push(group, frame, record=self.record, once=self.once)
-
-
-def _send(mail: _Mail, on_commit: bool, using: str | None, users: Sequence[Any] = ()) -> int:
-    if on_commit:
-        transaction.on_commit(lambda: _send_quietly(mail), using=using or _database_of(users))
-        return 0
-    return _send_once(mail, _send_round)
-
-
-def _send_once(mail: _Mail, send_round: Callable[[Sequence[Addressed]], int]) -> int:
-    """Send, unless that was done by the same idempotency key; return what was returned then."""
-    earlier = sending.recall(mail.once) if mail.once is not None else None
-    if earlier is not None:
-        return earlier
-    connections = sum(map(send_round, mail.rounds()))
-    if mail.once is not None:
-        sending.remember(mail.once, connections)
-    return connections
-
-
-def _send_round(round_: Sequence[Addressed]) -> int:
-    """Send a round and count the users' connections in the same round trip. Count first: a client
-    may disconnect as soon as it has the message.
-    """
-    keys = _keys(round_)
-    before = count_command(keys)
-    connections = count_quietly(keys) if before is None else None
-    with sending.Noted(round_):
-        reply = sending.send([message for _, message in round_], before)
-    if connections is None:
-        connections = count_from(keys, reply)
-    return count_quietly(keys) if connections is None else connections
-
-
-async def _asend(mail: _Mail, on_commit: bool, using: str | None, users: Sequence[Any] = ()) -> int:
-    if on_commit:
-        # The transaction belongs to the thread in which async code runs its ORM.
-        return await sync_to_async(_send)(mail, on_commit, using, users)
-    earlier = await sending.arecall(mail.once) if mail.once is not None else None
-    if earlier is not None:
-        return earlier
-    connections = 0
-    for round_ in mail.rounds():
-        connections += await _asend_round(round_)
-    if mail.once is not None:
-        await sending.aremember(mail.once, connections)
-    return connections
-
-
-async def _asend_round(round_: Sequence[Addressed]) -> int:
-    """Async twin of `_send_round`."""
-    keys = _keys(round_)
-    before = count_command(keys)
-    connections = await acount_quietly(keys) if before is None else None
-    with sending.Noted(round_):
-        reply = await sending.asend([message for _, message in round_], before)
-    if connections is None:
-        connections = count_from(keys, reply)
-    return await acount_quietly(keys) if connections is None else connections
-
-
-def _keys(round_: Sequence[Addressed]) -> list[str]:
-    return [key for key, _ in round_ if key is not None]
-
-
-def _send_quietly(mail: _Mail) -> None:
-    try:
-        _send_once(mail, _send_uncounted)
-    except Exception:
-        logger.exception("Publishing %d message(s) after the commit failed.", len(mail.frames))
-
-
-def _send_uncounted(round_: Sequence[Addressed]) -> int:
-    with sending.Noted(round_):
-        sending.send([message for _, message in round_])
-    return 0

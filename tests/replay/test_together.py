@@ -3,7 +3,7 @@
 import pytest
 from asgiref.sync import sync_to_async
 
-from bazis_ws_channels import publishing
+from bazis_ws_channels import mail, publishing
 from tests.replay.support import Socket
 
 #: More than one call of the script takes.
@@ -45,11 +45,10 @@ async def test_whoever_has_it_by_the_idempotency_key_does_not_get_it_again(
     async with Socket(alice.ws_token()) as alices, Socket(bob.ws_token()) as bobs:
         await alices.subscribed()
         await bobs.subscribed()
-        mail = publishing._Mail(
-            {str(alice.pk): publishing._frame(1)}, True, publishing._digest("k")
-        )
-        for round_ in mail.rounds():
-            await publishing._asend_round(round_)
+        once = publishing._digest("k")
+        half = mail.Mail({str(alice.pk): publishing._frame(1)}, True, once)
+        for round_ in half.rounds():
+            await mail._asend_round(round_)
         assert await alices.several(1) == [1]
         assert await publish([*others, alice, bob], 1, idempotency_key="k") == 2
         assert await bobs.several(1) == [1]
