@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError, ReadOnlyError
 
@@ -17,8 +17,7 @@ REPEATS = 2
 _SCRIPTS = ("EVALSHA", "EVAL")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One Redis command.
 
     Attributes:
@@ -48,7 +47,7 @@ class Command:
         if self.script is None:
             return self
         _, _, *arguments = self.parts
-        return replace(self, parts=("EVAL", self.script.text, *arguments), script=None)
+        return Command(("EVAL", self.script.text, *arguments), self.is_repeatable)
 
 
 @dataclass(frozen=True, slots=True)
