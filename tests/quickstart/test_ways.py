@@ -55,6 +55,8 @@ def test_way(way, tmp_path, constraint, browser, stop_watch):
             newcomer.follow(todo[-1])
             newcomer.terminals["ws_listen"].says(r'\{"hello": "world"\}')
             assert "no issues" in newcomer.follow(Command("python manage.py check"))
+            migrations = newcomer.follow(Command("python manage.py makemigrations --check"))
+            assert "No changes detected" in migrations
         finally:
             context.close()
         assert "WARNING" not in server.text
