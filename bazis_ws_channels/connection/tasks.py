@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from .guard import Guard
@@ -27,10 +28,12 @@ class Tasks:
         """Start a task."""
         task = asyncio.create_task(self.guard(coroutine))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first step never gets to its coroutine.
-        task.add_done_callback(lambda task: coroutine.close())
+        task.add_done_callback(partial(self._ended, coroutine))
         return task
+
+    def _ended(self, coroutine: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        coroutine.close()  # a task that is cancelled before its first step never gets to it
 
     async def cancel(self) -> None:
         """Cancel all tasks but the running one, and wait until they have ended."""

@@ -19,6 +19,8 @@ __all__ = ["KINDS", "Run", "generator", "median", "percentile"]
 KINDS = ("floor", "stock", "ours")
 GREETINGS = {"floor": None, "stock": None, "ours": '"subscribed"'}
 TOKEN_SECONDS = 6 * 3600
+#: Its `--ws-max-size`, as docs/servers.md has it: twice `BAZIS_WS_MAX_FRAME_BYTES`.
+UVICORN_BYTES = str(2 * 64 * 1024)
 
 
 def median(values) -> float:
@@ -85,7 +87,13 @@ class Run:
             "daphne": lambda fd: ["-m", "daphne", "-v", "0", "--fd", str(fd), application],
             "uvicorn": lambda fd: [
                 *["-m", "uvicorn", "--fd", str(fd), "--lifespan", "off"],
-                *["--log-level", "warning", application],
+                *[
+                    "--log-level",
+                    "warning",
+                    "--ws-max-size",
+                    str(2 * 64 * 1024),
+                ],  # as docs/servers.md has it
+                application,
             ],
         }
         command = commands["floor" if kind == "floor" else server]

@@ -1,4 +1,4 @@
-"""(j) Attacks by 100 sockets: the server's memory, and a bystander's ping meanwhile."""
+"""(j) Attacks by 100 sockets: the server's memory, a bystander's ping meanwhile, and the lease."""
 
 import contextlib
 import json
@@ -134,6 +134,7 @@ def attack(run: Run, server_name: str, name: str) -> dict:
     """Attack a fresh server; a bystander pings."""
     payload, has_token, reads = ATTACKS[name]
     with run.server("ours", server_name) as server, Worker("bystander") as bystander:
+        logged = len(server.log.read_text())
         paths = run.paths("ours", 0, 3)
         bystander.ask(port=server.port, paths=paths, greeting=GREETINGS["ours"])
         before = rss_kib(server.pid)
@@ -160,7 +161,9 @@ def attack(run: Run, server_name: str, name: str) -> dict:
         for each in crowd:
             if each.sock is not None:
                 each.sock.close()
+        log = server.log.read_text()[logged:]
     return {
+        "leases_lost": log.count("The presence lease was lost"),
         "memory_mib": (peak[0] - before) / 1024,
         "p50_ms": percentile(times, 0.5) * 1e3,
         "p99_ms": percentile(times, 0.99) * 1e3,
@@ -188,4 +191,5 @@ def measure(run: Run) -> list[Row]:
                     f"p50 {got['p50_ms']:.1f} ms",
                 )
             )
+            rows.append(bounded(f"{name}, {server}: leases", "lost", got["leases_lost"], 0))
     return rows
