@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 from channels.auth import AuthMiddleware
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
@@ -16,6 +15,8 @@ from django.utils.module_loading import import_string
 
 from .cluster_checks import check_cluster, check_cluster_names
 from .conf import conf
+from .redis.blocking import exchange
+from .redis.commands import Command
 from .redis.hosts import Host, presence_host
 
 __all__ = [
@@ -105,7 +106,7 @@ def check_redis_keeps(**kwargs: Any) -> list[CheckMessage]:
     """Find a presence Redis that forgets: revocations would be among what it evicts."""
     host = presence_host()
     policy = None if host is None else _eviction_policy(host)
-    if policy in (None, "noeviction"):
+    if policy is None:
         return []
     message = f"The presence Redis evicts (maxmemory-policy {policy}): revoked tokens come back."
     hint = "Set maxmemory-policy to noeviction, or give presence a Redis of its own."
@@ -151,21 +152,25 @@ def _layers(application: Any) -> Iterator[Any]:
 
 def _eviction_policy(host: Host) -> str | None:
     """Return what Redis does when its memory is full; None without a limit, or without a quick
-    answer.
+    answer. Of a Cluster those nodes are asked that the settings name.
     """
-    if "address" not in host.options:
-        return None
-    try:
-        with redis.Redis.from_url(
-            host.options["address"],
-            socket_connect_timeout=_REDIS_SECONDS,
-            socket_timeout=_REDIS_SECONDS,
-            retry=None,
-        ) as client:
-            memory: Any = client.info("memory")
-    except (redis.RedisError, OSError, ValueError):
-        return None  # away, slow, or not allowed: that is for other checks
-    return memory.get("maxmemory_policy") if memory.get("maxmemory") else None
+    servers = [host.node(*seed) for seed in host.seeds] if host.is_cluster else [host]
+    command = Command(("INFO", "memory"))
+    answers = exchange({server: [command] for server in servers}, 2 * _REDIS_SECONDS)
+    policies = {
+        lines["maxmemory_policy"]
+        for answer in answers.values()
+        if (lines := _lines_of(answer)).get("maxmemory", "0") != "0"
+    }
+    return min(policies - {"noeviction"}, default=None)
+
+
+def _lines_of(answer: list[Any] | Exception) -> dict[str, str]:
+    """Return what INFO says; nothing where it says nothing: that is for other checks."""
+    if isinstance(answer, Exception) or not isinstance(answer[0], bytes):
+        return {}
+    lines = (line.partition(":") for line in answer[0].decode().splitlines())
+    return {name: value for name, _, value in lines}
 
 
 def _database(host: Host) -> tuple[str, int, str] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 
 import pytest
@@ -18,9 +19,10 @@ from bazis_ws_channels.groups import user_group
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Fleet
 from bazis_ws_channels.publishing import abroadcast, apublish, broadcast, notify, publish
-from tests.kit import ROOT, Client, fetch, manage, until
+from tests.kit import ROOT, Client, fetch, manage, until, wait_until
 from tests.kit.cluster import Cluster
 from tests.kit.redis_binary import binaries
+from tests.redis.test_loops import by_async_to_sync, by_run
 from tests.redis.test_variants import certified, documented, live
 from tests.replay.dropping import Load
 from tests.replay.support import Socket
@@ -144,6 +146,41 @@ async def test_keys_and_channels_are_where_they_belong(cluster, users):
             assert len(having) == 1
             if cluster.options["sharded"]:
                 assert having == [cluster.owner_of(channel)]
+    await until(lambda: not any("group" in name for name in subscribed(cluster, kind)))
+
+
+def subscribed(cluster, kind):
+    """Return the channels that somebody has subscribed to at a node."""
+    answers = (node.client.execute_command(f"PUBSUB {kind}") for node in cluster.nodes)
+    return [channel for channels in answers for channel in channels]
+
+
+@pytest.mark.parametrize("run", [by_run, by_async_to_sync])
+def test_a_loop_leaves_no_connection(cluster, run):
+    """Neither for commands nor for subscriptions, to no node."""
+    before = [set(node.clients()) for node in cluster.nodes]  # of sync code, and of other tests
+    for _ in range(10):
+        run()
+        wait_until(
+            lambda: all(
+                set(node.clients()) <= known
+                for node, known in zip(cluster.nodes, before, strict=True)
+            )
+        )
+
+
+def test_after_a_fork_the_child_publishes(cluster, users):
+    """Over connections of its own."""
+    assert publish(users, "parent") == 0
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            status = publish(users, "child")  # 0: nobody is connected
+        finally:
+            os._exit(status)
+    assert publish(users, "parent") == 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 async def test_operators_see_all_nodes(cluster, users, daphne):
@@ -300,6 +337,18 @@ def test_the_check_finds_a_single_server_that_is_named_as_a_cluster(nodes, use, 
     ):
         use({"cluster": [("127.0.0.1", port) for port in ports]})
         assert set(found()) == ids
+
+
+def test_the_check_finds_nodes_that_evict(nodes, use):
+    """As with a single server."""
+    use(nodes.host)
+    node = nodes.nodes[1].client
+    node.config_set("maxmemory-policy", "allkeys-lru")
+    assert found() == {}
+    node.config_set("maxmemory", "100mb")
+    messages = {message.id for message in run_checks(include_deployment_checks=True)}
+    node.config_set("maxmemory", "0")
+    assert "bazis_ws.W041" in messages
 
 
 def test_the_check_finds_braces_in_a_prefix(nodes, use, settings):
