@@ -42,7 +42,7 @@ quickstart:  ## docs/quickstart.md as it is written, by the watch: pip, a browse
 tables:  ## Write the tables of docs/ that come from the code: settings, modules, sizes
 	$(PYTHON) -m tests.tables
 
-operating:  ## A rolling restart behind nginx, under load; on a machine that does nothing else
+operating:  ## Restarts, kills and a thousand sockets behind nginx; on a machine that does nothing else
 	$(PYTHON) -m pytest tests/operating -m alone -n 0 $(ARGS)
 
 servers:  ## What holds under each ASGI server; needs the extra `servers`, and nginx
