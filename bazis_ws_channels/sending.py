@@ -125,10 +125,11 @@ class Noted:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         outcome = "ok" if error is None else "failed"
         others = [group for key, (group, _) in self._messages if key is None]
-        anonymous = sum(map(is_anonymous, others))
-        counters.published("anonymous", outcome, anonymous)
-        counters.published("common", outcome, len(others) - anonymous)
         counters.published("user", outcome, len(self._messages) - len(others))
+        if others:
+            anonymous = sum(map(is_anonymous, others))
+            counters.published("anonymous", outcome, anonymous)
+            counters.published("common", outcome, len(others) - anonymous)
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

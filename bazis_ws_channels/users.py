@@ -63,6 +63,8 @@ def several(users: Iterable[Any]) -> list[Any]:
     Raises:
         TypeError: it is one user, not several.
     """
+    if isinstance(users, list):  # as a rule; the questions below are slow
+        return list(users)
     if isinstance(users, Model | str | bytes) or not isinstance(users, Iterable):
         raise TypeError(f"expected several users, got {users!r:.80}")
     return list(users)
