@@ -10,8 +10,8 @@ What differs from `channels_redis.pubsub.RedisPubSubChannelLayer`, of which this
 - A consumer that ends leaves no group entry and no subscription behind. A `receive` that
   was only interrupted loses nothing: the channel stays open for some seconds.
 - A message that can't be decoded is logged and dropped (there: it ends every recipient).
-- Publishing calls that run at the same time share a round trip, and sync code publishes without
-  an event loop (`group_send_blocking`).
+- Publishing calls that run at the same time share a round trip, many messages are one call
+  (`group_send_many`), and sync code publishes without an event loop (`group_send_blocking`).
 - A consumer may take its messages without a turn of the event loop (`receive_directly`).
 - A process subscribes once for all its consumers' own channels (there: once for each). What
   channels-redis's own layer sends to one of them arrives too, where Redis permits a pattern.

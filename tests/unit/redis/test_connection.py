@@ -8,10 +8,15 @@ from redis.exceptions import DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bazis_ws_channels.redis.commands import Command, Script
-from bazis_ws_channels.redis.connection import IDLE_SECONDS, Connection, connection_to
+from bazis_ws_channels.redis.connection import (
+    IDLE_SECONDS,
+    Connection,
+    connection_to,
+    exchange_all,
+)
 from bazis_ws_channels.redis.hosts import Host
 from tests.kit.waiting import until
-from tests.unit.peers import CUT, SILENCE
+from tests.unit.peers import CUT, SILENCE, FakeRedis
 
 GET = Command(("GET", "a"), is_repeatable=True)
 INCR = Command(("INCR", "a"))
@@ -259,3 +264,20 @@ async def test_what_cannot_be_packed_fails_its_own_call(connection, fake_redis):
     with pytest.raises(DataError):
         await connection.call(Command(("SET", "a", object())))
     assert await connection.call(GET) == b"OK"
+
+
+async def test_several_hosts_at_the_same_time(fake_redis):
+    """One that is away holds up no other; error replies are replies."""
+    host, away = Host({"address": fake_redis.url}), Host({"host": "127.0.0.1", "port": 1})
+    with FakeRedis() as other_redis:
+        other = Host({"address": other_redis.url})
+        other_redis.answer("INCR", Exception("ERR no"))
+        replies = await exchange_all({away: [INCR], host: [GET, GET], other: [INCR]})
+        assert list(replies) == [away, host, other]
+        assert isinstance(replies[away], RedisConnectionError)
+        assert replies[host] == [b"OK", b"OK"]
+        assert isinstance(replies[other][0], ResponseError)
+        assert isinstance((await exchange_all({away: [INCR]}))[away], RedisConnectionError)
+        assert await exchange_all({}) == {}
+        for each in (host, other):
+            await connection_to(each).close()
