@@ -76,13 +76,14 @@ class ClusterConnection(Generic[S]):
         """
         await self.find()
         if _is_old(self.topology):
-            await self._refresh(self.topology, None)
+            await self._try_to_refresh(None)
         errand = Errand({self.host: commands})
         deadline = time.monotonic() + self.host.timeout_seconds
         while asked := errand.asked():
             errand.take(await self._send(asked))
             for topology, failed in errand.stale.items():
-                await self._refresh(topology, failed)
+                if not _is_corrected(topology, failed):
+                    await self._try_to_refresh(failed)
             if errand.wait_seconds:
                 if time.monotonic() + errand.wait_seconds > deadline:
                     errand.give_up()
@@ -157,9 +158,7 @@ class ClusterConnection(Generic[S]):
         except (RedisError, OSError) as error:
             return error
 
-    async def _refresh(self, topology: Topology, failed: Host | None) -> None:
-        if failed is None and time.monotonic() - topology.read_at < _FRESH_SECONDS:
-            return
+    async def _try_to_refresh(self, failed: Host | None) -> None:
         try:
             await self.refresh(failed)
         except (RedisError, OSError):
@@ -211,7 +210,7 @@ def exchange_blocking(
     while asked := errand.asked():
         errand.take(send(asked, deadline - time.monotonic()))
         for topology, failed in errand.stale.items():
-            if failed is not None or time.monotonic() - topology.read_at > _FRESH_SECONDS:
+            if not _is_corrected(topology, failed):
                 _read_map_blocking(topology, failed, deadline, send)
         if time.monotonic() + errand.wait_seconds >= deadline:
             errand.give_up()
@@ -247,6 +246,11 @@ def _read_map_blocking(
         if last is None:
             return None
     return _nobody(topology.cluster, last)
+
+
+def _is_corrected(topology: Topology, failed: Host | None) -> bool:
+    """Tell whether a MOVED has said all that the map lacked, as far as one can know."""
+    return failed is None and time.monotonic() - topology.read_at < _FRESH_SECONDS
 
 
 def _is_old(topology: Topology) -> bool:

@@ -229,6 +229,20 @@ async def test_a_slot_moves_with_its_stream(cluster, users):
         assert await socket.several(6) == values
 
 
+async def test_who_comes_after_a_slot_has_moved(cluster, users):
+    """The node that this process knows refuses the subscription: MOVED."""
+    user = users[0]
+    await sync_to_async(publish)(users, "the map is known")
+    source = cluster.owner_of(channel_of(user))
+    target = next(node for node in cluster.nodes if node is not source)
+    cluster.move_slot(channel_of(user), target)
+    async with Socket(user.ws_token()) as socket:
+        await socket.subscribed()
+        assert await apublish([user], "x") == 1
+        assert await apublish([user], "y", record=False) == 1
+        assert await socket.several(2) == ["x", "y"]
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_while_only_some_keys_have_moved_who_publishes_waits(cluster, users, kind):
     """TRYAGAIN: a stream that has no message yet has one key of two."""
