@@ -24,6 +24,10 @@ UNIT = Path(__file__).parent / "unit"
 #: "gw0" in a worker of pytest-xdist; None where the tests run in this process.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 
+#: With several workers these suites begin first, for they take the longest; the unit tests are the
+#: last, and fill the gaps at the end.
+LONG = ("demo", "delivery", "presence", "replay")
+
 _to_close = []
 
 
@@ -40,8 +44,11 @@ def pytest_load_initial_conftests(early_config):
     return (yield)
 
 
+@pytest.hookimpl(trylast=True)  # pytest-django sorts, too
 def pytest_collection_modifyitems(items):
-    """Refuse ids that differ from worker to worker."""
+    """Refuse ids that differ from worker to worker; in a worker, begin with what takes long."""
+    if WORKER:
+        items.sort(key=lambda item: _rank(item.path))
     for item in items:
         if re.search(" at 0x[0-9a-f]", item.nodeid):
             raise pytest.UsageError(f"Name this case by pytest.param(..., id=...): {item.nodeid}")
@@ -52,6 +59,11 @@ def pytest_sessionfinish():
     """End what was started here."""
     while _to_close:
         _to_close.pop()()
+
+
+def _rank(path):
+    suite = path.relative_to(UNIT.parent).parts[0]
+    return LONG.index(suite) if suite in LONG else len(LONG) + _is_unit(path)
 
 
 def _is_unit(path):
@@ -88,7 +100,8 @@ def _name_redis():
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Let one worker run all tests of a file, which share servers."""
+    """Let one worker run all tests of a file, which share servers; in the order of the items."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False
     return LoadFileScheduling(config, log)
