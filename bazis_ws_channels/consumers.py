@@ -160,6 +160,7 @@ class UserWsConsumer(Endings, Following, Reach):
         current_tracker().lines.discard(self._line)
         self._line.abandon()
         self._intake.close()
+        self._inbox.stop()
         await self._tasks.cancel()
         await self._gate.close()
         await self._inbox.close()

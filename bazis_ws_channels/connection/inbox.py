@@ -41,7 +41,7 @@ class Inbox:
         self._deliver = deliver
         self._dispatch = dispatch
         self._is_dispatching = False
-        self._is_receiving = False
+        self._may_receive = True
 
     async def open(self, groups: Sequence[str], *on_missed: Callable[[], None]) -> str:
         """Make the connection's own channel, start to deliver its events, and return its name.
@@ -99,9 +99,13 @@ class Inbox:
         return is_taken
 
     def _receive(self) -> None:
-        if not self._is_receiving:
-            self._is_receiving = True
+        if self._may_receive:
+            self._may_receive = False
             self._tasks.spawn(self._run())
+
+    def stop(self) -> None:
+        """Wait for no event from now on: the tasks of the connection end."""
+        self._may_receive = False
 
     async def _run(self) -> None:
         """Deliver events for ever."""

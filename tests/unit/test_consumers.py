@@ -5,7 +5,7 @@ import contextlib
 import json
 
 import pytest
-from channels.layers import get_channel_layer
+from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from bazis_ws_channels.consumers import UserWsConsumer
 from bazis_ws_channels.presence.stores import forget_store, get_store
@@ -383,3 +383,55 @@ async def test_the_server_ends_a_session(make_user):
         event = {"type": "ws.end", "group": "user_ws.1", "code": "logged_out", "detail": "x"}
         await get_channel_layer().group_send("user_ws.1", event)
         assert [await client.code() for _ in range(2)] == ["logged_out", 4401]
+
+
+class DirectLayer(InMemoryChannelLayer):
+    """Hands events over before they are received, as the layer of this package does."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.takers, self.reconnect_listeners = {}, set()
+
+    def receive_directly(self, channel, taker):
+        """Offer each message to the taker."""
+        self.takers[channel] = taker
+
+    async def send(self, channel, message):
+        """Send to one consumer."""
+        if not self.takers[channel](message):
+            await super().send(channel, message)
+
+
+class Talkative(UserWsConsumer):
+    """Sends itself events, at the beginning of a session and at its end."""
+
+    async def session_started(self):
+        """Say hello."""
+        if self.scope["path"] == "/early":
+            await self.channel_layer.send(self.channel_name, {"type": "chat.note"})
+
+    async def session_ended(self):
+        """Say goodbye, to nobody."""
+        await self.channel_layer.send(self.channel_name, {"type": "chat.note"})
+
+    async def chat_note(self, event):
+        """Tell the client."""
+        self.push('{"type": "note"}')
+
+
+@pytest.mark.parametrize("path", ["/early", "/late"])
+async def test_an_event_while_the_connection_ends_is_waited_for_by_nobody(
+    make_user, settings, path
+):
+    """Whether there were some before or not: no task is left."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.DirectLayer"}}
+    client = Client(Talkative, who=identity(make_user()))
+    client.scope["path"] = path
+    async with client:
+        assert (await client.message())["type"] == "subscribed"
+        if path == "/early":
+            assert await client.message() == {"type": "note"}
+        else:
+            await asyncio.sleep(0)
+    names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
+    assert "Guard.__call__" not in names
