@@ -83,7 +83,7 @@ def check_anonymous(**kwargs: Any) -> list[CheckMessage]:
         "Set BAZIS_WS_CLIENT_ADDRESS_HEADER to the header that your proxy sets. Silence this if"
         " clients connect directly."
     )
-    return [Warning(message, hint=hint, id="bazis_ws.W016")]
+    return [Warning(message, hint=hint, id="bazis_ws.W018")]
 
 
 def check_cookies(**kwargs: Any) -> list[CheckMessage]:

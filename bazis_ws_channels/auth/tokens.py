@@ -182,7 +182,7 @@ def _header(token: str) -> tuple[str | None, Any, Any]:
     try:
         header = jwt.get_unverified_header(token)
     except (JOSEError, RecursionError, AttributeError):
-        raise _invalid("it is no JWT") from None
+        raise _invalid(f"it is no JWT{_and_not_anonymous()}") from None
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise _invalid("its kid is no string")
@@ -210,6 +210,12 @@ def _checked_claims(claims: Mapping[str, Any], *, is_own: bool) -> Claims:
     if claims.get(_NAMESPACE, "") != conf.namespace:  # of another tenant, whose keys repeat
         raise _invalid("it is of another BAZIS_WS_NAMESPACE")
     return Claims(user, exp, issued_at, jti, key, stamp)
+
+
+def _and_not_anonymous() -> str:
+    if conf.BAZIS_WS_ANONYMOUS:
+        return ", nor of 16 to 128 of A-Z a-z 0-9 _ -"
+    return ", and BAZIS_WS_ANONYMOUS is off"
 
 
 def _invalid(why: str) -> TokenError:

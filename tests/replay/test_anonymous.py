@@ -60,7 +60,7 @@ async def test_without_broadcasts_nothing_is_recorded(since, settings):
     async with Socket(TOKEN, since) as socket:
         first = await socket.subscribed()
         assert (first["position"], first["recovered"], first["replayed"]) == (None, None, 0)
-        socket.send({"token": TOKEN, "since": since})
+        await socket.send({"token": TOKEN, "since": since})
         assert (await socket.subscribed())["recovered"] is None
 
 
@@ -68,13 +68,13 @@ async def test_from_a_user_to_nobody_and_back(alice, bob, since):
     """A position of another kind of session is not recovered: what it names is not all here."""
     async with Socket(alice.ws_token()) as socket:
         of_alice = (await socket.subscribed())["position"]
-        socket.send({"token": TOKEN, "since": of_alice})
+        await socket.send({"token": TOKEN, "since": of_alice})
         first = await socket.subscribed()
         assert (set(first["position"]), first["recovered"]) == ({"common"}, False)
-        socket.send({"token": alice.ws_token(), "since": since})
+        await socket.send({"token": alice.ws_token(), "since": since})
         first = await socket.subscribed()
         assert (set(first["position"]), first["recovered"]) == ({"user", "common"}, False)
-        socket.send({"token": alice.ws_token(), "since": of_alice})
+        await socket.send({"token": alice.ws_token(), "since": of_alice})
         assert (await socket.subscribed())["recovered"] is True
 
 
@@ -92,7 +92,7 @@ async def test_renewing(since):
             (of_a_user, False),
             ({}, False),
         ]:
-            socket.send({"token": TOKEN, **({} if given is None else {"since": given})})
+            await socket.send({"token": TOKEN, **({} if given is None else {"since": given})})
             again = await socket.subscribed()
             assert (again["recovered"], again["position"]) == (recovered, position)
 

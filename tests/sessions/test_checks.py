@@ -578,8 +578,8 @@ def test_anonymous_sessions(safe):
     safe.BAZIS_WS_ANONYMOUS_COMMON = True
     assert list(deployed()) == ["W017"]
     safe.BAZIS_WS_ANONYMOUS = True
-    assert list(deployed()) == ["W016"]
-    assert "share 1000" in deployed()["W016"].msg
+    assert list(deployed()) == ["W018"]
+    assert "share 1000" in deployed()["W018"].msg
     safe.BAZIS_WS_CLIENT_ADDRESS_HEADER = "X-Forwarded-For"
     assert deployed() == {}
 

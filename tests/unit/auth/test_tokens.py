@@ -182,7 +182,8 @@ def test_nobody_unsaved_gets_a_token(make_user):
 @pytest.mark.parametrize(
     ("make", "names", "why"),
     [
-        (lambda: "no token", {}, "it is no JWT"),
+        (lambda: "no token", {}, "it is no JWT, and BAZIS_WS_ANONYMOUS is off"),
+        (lambda: "short", {"BAZIS_WS_ANONYMOUS": True}, "it is no JWT, nor of 16 to 128"),
         (lambda: "x" * 9000, {}, "BAZIS_WS_MAX_TOKEN_BYTES"),
         (lambda: sign("a", exp=9e9), {}, "its exp is no time"),
         (lambda: forge({"alg": "HS384"}, claims()), {}, "BAZIS_JWT_SESSION_ALG"),
