@@ -1,9 +1,11 @@
 """nginx, Debian's, in front of servers of a test."""
 
+import itertools
 import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -44,6 +46,22 @@ def certificate(folder):
     return files
 
 
+def is_unused(port):
+    """Tell whether nobody listens on a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def unused_ports(count):
+    """Return ports for servers that take no port 0; no outgoing connection gets one of these."""
+    return list(itertools.islice(filter(is_unused, random.sample(PORTS, len(PORTS))), count))
+
+
 class Nginx(Server):
     """nginx with an `http` context, which gets its port in place of ``{port}``.
 
@@ -55,7 +73,7 @@ class Nginx(Server):
 
     def __init__(self, http):
         self.folder = tempfile.TemporaryDirectory(prefix="bazis_ws_nginx_")
-        self.listens_on = random.choice(PORTS)
+        [self.listens_on] = unused_ports(1)
         # Workers of root's nginx would run as nobody, who can't reach sockets in a test's folders.
         user = "user root;" if os.getuid() == 0 else ""
         text = (http(self.folder.name) if callable(http) else http).replace(

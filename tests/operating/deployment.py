@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from tests.kit import ROOT, Client, Server
-from tests.kit.nginx import Nginx, certificate
+from tests.kit.nginx import Nginx, certificate, is_unused, unused_ports
 from tests.kit.redis import PORTS
 
 PAGE = (ROOT / "docs/deployment.md").read_text()
@@ -48,6 +48,15 @@ def django_settings():
     settings = {name: value for name, value in namespace.items() if name.isupper()}
     settings["ALLOWED_HOSTS"] += ["localhost", "127.0.0.1"]
     return {"ROOT_URLCONF": "tests.operating.urls", **settings}
+
+
+def unused_prefix():
+    """Return what stands for the page's 800, before the number of an instance."""
+    prefixes = list(range(PORTS.start // 10, PORTS.stop // 10))
+    random.shuffle(prefixes)
+    return next(
+        str(each) for each in prefixes if all(is_unused(10 * each + number) for number in NUMBERS)
+    )
 
 
 def connected(path):
@@ -120,7 +129,7 @@ class Systemd:
 
     def __init__(self, folder, settings, *, by_socket=False):
         self.folder = Path(folder)
-        self.prefix = str(random.choice(range(PORTS.start, PORTS.stop)) // 10)  # for 800
+        self.prefix = unused_prefix()
         self.settings, self.by_socket = settings, by_socket
         drop_ins = [self.adapted("unix.conf")] if by_socket else []
         self.unit = Unit(self.adapted("mysite-ws@.service"), *drop_ins)
@@ -236,7 +245,7 @@ class Front(Nginx):
         self.text = FILES["nginx.conf"] if text is None else text
         if upstream is not None:
             self.text = with_upstream(self.text, upstream)
-        self.tls_port, self.redirect_port = random.sample(PORTS, 2)
+        self.tls_port, self.redirect_port = unused_ports(2)
         super().__init__(self.http_context)
 
     def http_context(self, folder):

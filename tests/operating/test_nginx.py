@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from websockets.exceptions import InvalidStatus
 
 from tests.kit import Client, Redis, nginx, until, wait_until
+from tests.kit.processes import START_SECONDS
 from tests.operating.deployment import FILES, Front, Systemd, django_settings, rolling_restart
 
 needs_nginx = pytest.mark.skipif(not nginx.is_installed, reason="needs Debian's nginx")
@@ -182,7 +183,7 @@ def test_systemd_takes_the_unit(tmp_path, drop_in):
 def by_socket(tmp_path, transactional_db):
     """The page's four processes, on unix sockets."""
     with Systemd(tmp_path, django_settings(), by_socket=True) as systemd:
-        wait_until(systemd.is_well)
+        wait_until(systemd.is_well, START_SECONDS)
         yield systemd
 
 
@@ -191,7 +192,7 @@ async def test_a_socket_left_by_a_killed_process_is_no_obstacle(by_socket):
     by_socket.instances[1].kill()
     assert (by_socket.folder / "run/1/daphne.sock").exists()
     await asyncio.to_thread(by_socket.restart, 1)
-    await until(by_socket.is_well)
+    await until(by_socket.is_well, START_SECONDS)
 
 
 async def test_the_script_stops_at_an_instance_that_is_not_well(by_socket, monkeypatch):

@@ -16,6 +16,7 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
 from tests.kit import nginx, until
+from tests.kit.processes import START_SECONDS
 from tests.operating import tabs
 from tests.operating.deployment import NUMBERS, Systemd, django_settings, rolling_restart
 from tests.presence.support import told
@@ -67,7 +68,7 @@ async def under_load(site, users, redis):
     has arrived; yields the tabs and what is published.
     """
     systemd, front = site
-    await until(systemd.is_well)
+    await until(systemd.is_well, START_SECONDS)
     clients = [
         (front.ws if n % 2 else front.wss, user, await sync_to_async(user.ws_token)(),
          users[max(0, n - 2) : n + 3])
@@ -155,7 +156,7 @@ async def test_restarted_one_after_another(is_quiet, site, django_user_model, re
     systemd, _ = site
     users = await make_users(django_user_model, 2 * TABS)
     async with contextlib.AsyncExitStack() as stack:
-        await until(systemd.is_well)
+        await until(systemd.is_well, START_SECONDS)
         for number in NUMBERS:
             await mute(stack, systemd, number, users[-1])
         async with under_load(site, users, redis) as (crowd, load):
@@ -174,7 +175,7 @@ async def test_killed(is_quiet, site, django_user_model, redis):
         before = redis.smembers("user_ws.processes")
         for number in NUMBERS[:2]:
             await asyncio.to_thread(systemd.kill, number)
-            await until(systemd.is_well)
+            await until(systemd.is_well, START_SECONDS)
             await asyncio.sleep(6)  # as between two restarts: longer than client.js's `stableMs`
         # The others notice, and tell nobody to be offline.
         await until(lambda: len(before & redis.smembers("user_ws.processes")) == 2)
