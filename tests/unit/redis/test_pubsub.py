@@ -54,6 +54,52 @@ async def test_leaving_and_joining_again_waits_for_its_own_confirmation(wanted):
     assert second.done()
 
 
+async def test_of_several_servers_the_one_where_it_belongs_confirms(wanted):
+    """A late confirmation of another counts there alone."""
+    old, new = object(), object()
+    waiter, _ = wanted.want("a")
+    wanted.asked("a", old)
+    wanted.asked("a", new)
+    wanted.confirm("a", old, is_home=False)
+    assert not waiter.done()
+    wanted.confirm("a", new)
+    assert waiter.done()
+
+
+async def test_a_server_that_refuses(wanted):
+    """What was asked of it is asked no more; of others it is."""
+    here, there = object(), object()
+    waiters = {channel: wanted.want(channel)[0] for channel in "abc"}
+    for channel, server in (("a", here), ("b", here), ("c", there)):
+        wanted.asked(channel, server)
+    assert wanted.refuse(here, lambda channel: channel == "a") == ["a"]
+    wanted.asked("a", there)
+    wanted.confirm("a", there)
+    assert waiters["a"].done()
+    assert wanted.refuse(here, lambda channel: True) == ["b"]
+    assert wanted.refuse(here, lambda channel: True) == []
+    wanted.confirm("c", there)
+    assert waiters["c"].done()
+    assert not waiters["b"].done()
+
+
+async def test_some_channels_are_lost(wanted):
+    """The others stay; who wants one of those waits again."""
+    for channel in "ab":
+        wanted.want(channel)
+        wanted.asked(channel)
+        wanted.confirm(channel)
+    assert not wanted.lost(["c"])
+    assert wanted.lost(["a", "c"])
+    assert not wanted.is_confirmed("a")
+    assert wanted.is_confirmed("b")
+    waiter, is_new = wanted.want("a")
+    assert not is_new
+    wanted.asked("a")
+    wanted.confirm("a")
+    assert waiter.done()
+
+
 async def test_who_wants_it_no_longer_confirms_nothing(wanted):
     """The confirmation comes late."""
     assert not wanted.unwant("a")
