@@ -50,6 +50,12 @@ def clock():
 
 
 @pytest.fixture
+def unhurried(settings):
+    """For tests that are about no time limit: the servers may have the processor first."""
+    settings.BAZIS_WS_PUBLISH_TIMEOUT = settings.BAZIS_WS_REDIS_TIMEOUT = 60
+
+
+@pytest.fixture
 def make_user(transactional_db, django_user_model):
     """Make users: ``make_user("alice", **fields)``."""
 

@@ -10,6 +10,8 @@ from bazis_ws_channels import presence, publishing
 from tests.delivery.conftest import DeliveryDaphne, DeliveryUvicorn
 from tests.kit import Client, Daphne, Uvicorn, until
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 def connect(server):

@@ -49,7 +49,8 @@ class Client(Conversation):
 
     def __init__(self, url, token=None, **options):
         self.url = address(url, token)
-        self.options = {"max_size": None, "max_queue": None, "compression": None, **options}
+        unlimited = {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_SECONDS}
+        self.options = {**unlimited, "compression": None, **options}
         self.socket = None
         self.seen = []
 
@@ -97,7 +98,8 @@ class SyncClient:
 
     def __init__(self, url, token=None, **options):
         self.url = address(url, token)
-        self.options = {"max_size": None, "compression": None, **options}
+        unlimited = {"max_size": None, "open_timeout": PATIENCE_SECONDS}
+        self.options = {**unlimited, "compression": None, **options}
         self.socket = None
         self.seen = []
 

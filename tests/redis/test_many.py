@@ -13,9 +13,8 @@ USERS = 20_000
 
 
 @pytest.fixture
-def valkey_with_users(valkey, use, settings):
-    """Every tenth user is online; nobody is in a hurry."""
-    settings.BAZIS_WS_REDIS_TIMEOUT = settings.BAZIS_WS_PUBLISH_TIMEOUT = 60
+def valkey_with_users(valkey, use, unhurried):
+    """Every tenth user is online."""
     use(valkey.url)
     get_store().ask(Register("p", 60_000))
     for start in range(0, USERS, 5000):
