@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.demo.browser import PATIENCE_MS
 from tests.demo.processes import DemoWorker
 from tests.kit import wait_until
 
@@ -35,6 +36,27 @@ def test_presence_is_unknown_while_redis_hangs(deployment, person, expect):
     alice.page.evaluate("() => new Promise((shown) => requestAnimationFrame(shown))")
     expect(alice(".line.theirs", has_text="before it hangs")).to_have_count(1)
     assert set(alice(".line.theirs .note").all_text_contents()) == {""}
+
+
+def test_a_sign_in_while_redis_hangs(deployment, person, expect):
+    """It says what it can't know, shows what the database has, and is live when Redis is back."""
+    server = deployment.daphne()
+    bob = person(server, "bob")
+    bob.choose("alice")
+    bob.write("said before")
+    expect(bob(".line.mine[data-note=sending]")).to_have_count(0)
+    deployment.redis.pause()
+    try:
+        alice = person(server).sign_in("alice")
+        expect(alice("#people-count")).to_have_text("presence unknown")
+        expect(alice("[data-person=bob] .status")).to_have_text("presence unknown")
+        alice.choose("bob")
+        expect(alice(".line.theirs .text").last).to_have_text("said before")
+        expect(alice("#connection-text")).to_contain_text("Connection lost, retrying in")
+    finally:
+        deployment.redis.resume()
+    expect(alice("#connection-text")).to_have_text("Live", timeout=3 * PATIENCE_MS)
+    expect(alice("[data-person=bob] .status")).to_have_text("online")
 
 
 def test_a_killed_server_loses_nothing(deployment, stable, person, expect):

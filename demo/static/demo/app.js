@@ -51,7 +51,7 @@ async function enter() {
 
   byId("me").textContent = me.username;
   show(true);
-  await load(wire, people, chat);
+  await load(wire, people, chat, connection);
   client.connect();
 }
 

@@ -42,6 +42,11 @@ export class Connection extends EventTarget {
     this.#asking = setInterval(() => this.#ask(), HEALTH_MS);
   }
 
+  /** Ask once before there is a connection. */
+  async load() {
+    this.#know(await redisAnswers());
+  }
+
   get isKnown() {
     return this.#isKnown;
   }
