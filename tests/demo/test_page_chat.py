@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.demo.people import id_of, token_of
+
 
 @pytest.fixture
 def chatting(demo, person, expect):
@@ -95,3 +97,18 @@ def test_an_answer_that_got_lost_sends_nothing_twice(demo, person, expect, chatt
         expect(lines(sender, text).locator(".note")).to_have_text("sent")
         for somebody in (alice, bob):
             expect(lines(somebody, text)).to_have_count(1)
+
+
+def test_messages_from_before_there_were_keys(deployment, person, expect):
+    """They are as many as they were."""
+    server = deployment.daphne()
+    alice = token_of(server, "alice")
+    sender, recipient = (id_of(server, name, alice) for name in ("alice", "bob"))
+    deployment.execute(
+        "INSERT INTO chat_chatmessage (sender_id, recipient_id, text, sent_at) VALUES (?, ?, ?, ?)",
+        *((sender, recipient, text, "2026-01-01 00:00:00") for text in ("old one", "old two")),
+    )
+    page = person(server, "alice")
+    page.choose("bob")
+    expect(page(".line.mine .text")).to_have_text(["old one", "old two"])
+    expect(page(".line.mine time").first).to_contain_text("Jan")

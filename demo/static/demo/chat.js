@@ -75,7 +75,7 @@ export class Chat {
   #take({ type, id, key = null, sender, recipient, message, timestamp, status = "" }) {
     const isMine = type === "chat_sent";
     const person = isMine ? recipient.id : sender.id;
-    const isSame = (/** @type {Line} */ line) => line.id === id || (isMine && line.key === key);
+    const isSame = (/** @type {Line} */ line) => line.id === id || (key && line.key === key);
     const known = this.#talk(person).find(isSame);
     if (known) this.#note(known, status, id);
     else this.#add(person, { id, key, isMine, text: message, at: timestamp, note: status });
@@ -90,8 +90,9 @@ export class Chat {
 
   /** @param {number} person @returns {Line[]} */
   #talk(person) {
-    if (!this.#talks.has(person)) this.#talks.set(person, []);
-    return this.#talks.get(person) ?? [];
+    const talk = this.#talks.get(person) ?? [];
+    this.#talks.set(person, talk);
+    return talk;
   }
 
   #submit() {
