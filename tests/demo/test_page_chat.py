@@ -106,7 +106,7 @@ def test_messages_from_before_there_were_keys(deployment, person, expect):
     sender, recipient = (id_of(server, name, alice) for name in ("alice", "bob"))
     deployment.execute(
         "INSERT INTO chat_chatmessage (sender_id, recipient_id, text, sent_at) VALUES (?, ?, ?, ?)",
-        *((sender, recipient, text, "2026-01-01 00:00:00") for text in ("old one", "old two")),
+        *((sender, recipient, text, "2026-01-15 12:00:00") for text in ("old one", "old two")),
     )
     page = person(server, "alice")
     page.choose("bob")
