@@ -19,6 +19,7 @@ from redis.exceptions import (
 )
 
 from .commands import Command
+from .errors import was_refused
 from .hosts import Host
 from .topology import Topology, slot_of, topology_of
 
@@ -133,14 +134,14 @@ class Errand:
         return None
 
     def _take_loss(self, item: _Item, server: Host, error: Exception) -> None:
-        """Take that a server is out of reach. What may be sent twice is, to another node if the
+        """Take that a server is out of reach. What may be sent again is, to another node if the
         map, read again, names one.
         """
         if not item.host.is_cluster:
             self._lost[item.host] = error
             return
         self.stale[topology_of(item.host)] = server
-        if item.command.is_repeatable and not item.turns:
+        if not item.turns and (item.command.is_repeatable or was_refused(error)):
             self._again(item, error, node=server)
         else:
             self._settle(item, error)

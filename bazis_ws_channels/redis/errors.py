@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-__all__ = ["dead_transport_as_lost", "explain"]
+__all__ = ["dead_transport_as_lost", "explain", "was_refused"]
 
 #: What a node of a Cluster answers to who takes it for a single server.
 _CLUSTER = (AskError, ClusterCrossSlotError)
@@ -39,6 +39,11 @@ def dead_transport_as_lost() -> Iterator[None]:
         yield
     except AttributeError as error:
         raise RedisConnectionError("The connection is gone.") from error
+
+
+def was_refused(error: BaseException) -> bool:
+    """Tell whether a server took no connection: then nothing was done."""
+    return isinstance(error.__cause__ or error.__context__, ConnectionRefusedError)
 
 
 def explain(error: BaseException) -> str:

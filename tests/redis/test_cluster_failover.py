@@ -84,6 +84,20 @@ async def test_all_is_back_by_itself(cluster, daphne, alice, bob, fail, of):
     assert server.tracebacks == 0
 
 
+@pytest.mark.parametrize("name", ["sync", "async"])
+async def test_who_publishes_at_once_meets_the_new_primary(cluster, alice, monkeypatch, name):
+    """At the first try, though the map still names the node that was killed: it has refused."""
+    monkeypatch.setattr("bazis_ws_channels.redis.cluster._LOOK_SECONDS", 3600)
+    publish = sync_to_async(alice.ws_publish) if name == "sync" else alice.ws_apublish
+    channel = channel_of(alice)
+    node = cluster.owner_of(channel)
+    replica = cluster.replica_of(node)
+    assert await publish("warm") == 0
+    kill(cluster, node)
+    await until(lambda: cluster.owner_of(channel) is replica, 60)
+    assert await publish("first") == 0
+
+
 @pytest.mark.parametrize("fail", [swap, kill, freeze])
 async def test_who_publishes_after_a_while_meets_the_new_primary(
     cluster, daphne, alice, monkeypatch, fail

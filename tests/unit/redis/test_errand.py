@@ -47,7 +47,13 @@ def two(cluster):
 
 
 def lost():
-    return RedisConnectionError("refused")
+    return RedisConnectionError("reset")
+
+
+def refused():
+    error = RedisConnectionError("Error 111 connecting to 10.0.0.2:7000.")
+    error.__cause__ = ConnectionRefusedError()
+    return error
 
 
 def test_each_goes_to_the_node_of_its_slot(cluster, one, two):
@@ -138,6 +144,17 @@ def test_a_node_that_is_lost(cluster, one, two):
     errand.take({three: [b"2"]})
     assert errand.asked() == {}
     assert errand.replies == {cluster: [b"2", b"1", error]}
+
+
+def test_a_node_that_takes_no_connection(cluster, one, two):
+    """It has done nothing, so that all goes to its successor."""
+    errand = Errand({cluster: [PUBLISH]})
+    errand.asked()
+    errand.take({two: refused()})
+    topology_of(cluster).move(MovedError("12182 10.0.0.1:7000"), one)
+    assert errand.asked() == {one: [PUBLISH]}
+    errand.take({one: [1]})
+    assert errand.replies == {cluster: [1]}
 
 
 def test_a_node_that_is_lost_and_not_replaced(cluster, two):
