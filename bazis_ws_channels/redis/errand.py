@@ -182,7 +182,7 @@ class Errand:
         item.node, item.is_asking, item.error = node, is_asking, error
         item.turns += turns
         if item.turns > _TURNS:
-            self._settle(item, error)
+            self._settle(item, ClusterDownError(f"the nodes disagree about a slot ({error})"))
         else:
             self._open.append(item)
 

@@ -80,7 +80,12 @@ class Cluster:
         return wait_until(lambda: self._agreed(slot))
 
     def begin_to_move(self, slot, source, target):
-        """Announce that a slot moves: source answers ASK from now on for what it has not."""
+        """Announce that a slot moves: source answers ASK from now on for what it has not.
+
+        Not before all nodes have heard of the move before: the new owner of a slot takes an epoch
+        over those that it knows, and if that isn't the highest, each calls the other the owner.
+        """
+        wait_until(self._is_settled)
         target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self.id_of(source))
         source.client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self.id_of(target))
 
@@ -125,6 +130,15 @@ class Cluster:
         """Return who has a slot if all nodes that run say the same."""
         owners = {self._owner_of(slot, node) for node in self.all} - {None}
         return next((node for node in self.all if {node.port} == owners), None)
+
+    def _is_settled(self):
+        """Tell whether all nodes know the same epochs, and no two primaries have the same."""
+        first, *others = map(self._epochs_known_to, self.all)
+        return all(each == first for each in others) and len({*first.values()}) == len(first)
+
+    def _epochs_known_to(self, node):
+        nodes = node.client.execute_command("CLUSTER NODES").values()
+        return {each["node_id"]: each["epoch"] for each in nodes if "master" in each["flags"]}
 
     def _owner_of(self, slot, node):
         """Return the port of a slot's primary as one node says; None if it doesn't run."""

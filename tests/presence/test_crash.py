@@ -99,7 +99,8 @@ async def test_what_a_crash_left_is_swept_by_the_next_process(start, pair, alice
 
 async def test_kill_within_the_grace(start, pair, alice, bob, redis):
     """A user who left just before the process died is told offline by another, once."""
-    doomed = await start(BAZIS_WS_OFFLINE_GRACE_SECONDS=1)
+    # Long enough for it to be killed before it tells: in that moment, twice would be right.
+    doomed = await start(BAZIS_WS_OFFLINE_GRACE_SECONDS=3)
     async with Client(pair[0].ws, bob.ws_token()) as client:
         await client.subscribed()
         async with Client(doomed.ws, alice.ws_token()) as tab:
