@@ -5,7 +5,7 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient
 from websockets.exceptions import InvalidStatus
 
-from tests.kit import Client
+from tests.kit import Client, until
 
 
 async def is_let_in(server, *origins, headers=()):
@@ -176,9 +176,9 @@ async def test_a_cookie_behind_a_proxy(generous, alice):
 async def test_a_refusal_is_logged_once(servers):
     """With the name of the setting."""
     server = servers()
-    counts = []
-    for _ in range(3):
-        assert not await is_let_in(server, "https://another.example")
-        counts.append(server.log.count("'https://another.example' was refused"))
-    assert counts == [counts[0]] * 3 != [0] * 3
+    for origin in ("https://another.example",) * 3 + ("https://last.example",):
+        assert not await is_let_in(server, origin)
+    await until(lambda: "'https://last.example' was refused" in server.log)
+    # At most twice: the tests' settings have a handler of their own beside daphne's.
+    assert 1 <= server.log.count("'https://another.example' was refused") <= 2
     assert "BAZIS_WS_ALLOWED_ORIGINS" in server.log
