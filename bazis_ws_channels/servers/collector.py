@@ -18,9 +18,10 @@ __all__ = ["calm_collector", "collect_ended"]
 #: Python's own thresholds, where it has generations: another setting is the project's.
 _PYTHONS_OWN = frozenset({(700, 10, 10), (2000, 10, 10)})
 #: Young objects, and how often so many, until Python looks at them: some milliseconds' work each.
-#: It looks at all by itself when a million are new, so that the garbage of whatever else the
-#: process does, a site's views say, takes 100 or 200 MB at most.
-_CALM = (2500, 4, 100)
+#: It looks at all by itself when two and a half million are new: more than ten thousand connections
+#: that come at once, and few enough for the garbage of whatever else the process does, a site's
+#: views say, to take some hundred MB at most.
+_CALM = (2500, 4, 200)
 #: Connections whose garbage may wait at least.
 _FEW = 500
 
