@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -32,6 +33,12 @@ class Tab:
         self.recovered, self.away, self.codes, self.errors, self.presence = [], [], [], [], []
         self.is_live, self._left_at = False, None
         self.signing_in, self._began_at = [], None
+        self.live_since = 0.0
+
+    @property
+    def live_seconds(self):
+        """How long it has been live."""
+        return time.monotonic() - self.live_since if self.is_live else 0.0
 
     def take(self, at, what, *values):
         """Take one line."""
@@ -47,6 +54,7 @@ class Tab:
             self.away.append(at - self._left_at)
             self._left_at = None
         self.is_live = state == "live"
+        self.live_since = time.monotonic()
         if code is not None:
             self.codes.append(code)
 

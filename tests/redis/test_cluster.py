@@ -292,7 +292,8 @@ async def test_slots_move_under_load(cluster, daphne, users):
             source = cluster.owner_of(channel)
             target = next(node for node in cluster.nodes if node is not source)
             await asyncio.to_thread(cluster.move_slot, channel, target)
-            await asyncio.sleep(0.3)
+            enough = load.rounds + 15
+            await until(lambda enough=enough: load.rounds >= enough or running.done())
         await running
         await check(load, clients)
         assert all(worked for each in load.published.values() for _, worked in each)

@@ -127,7 +127,7 @@ async def test_under_load_all_arrives_or_is_told_as_missed(cluster, daphne, make
     async with listening(users, servers) as clients:
         load = Load(users, 20)
         running = asyncio.create_task(load.run(8))
-        await asyncio.sleep(1)
+        await until(lambda: load.rounds >= 20)
         node = cluster.owner_of(channel_of(users[0]))
         await asyncio.to_thread(fail, cluster, node)
         await running

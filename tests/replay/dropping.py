@@ -101,9 +101,11 @@ class Load:
     Attributes:
         published: by user's primary key, and by None for everybody: (number, whether the call
             succeeded; where it raised, nobody knows whether it was published).
+        rounds: how many calls were made.
     """
 
     def __init__(self, users, per_second):
+        self.rounds = 0
         self.published = {user.pk: [] for user in users} | {None: []}
         self._users, self._pause = users, 1 / per_second
         self._numbers = itertools.count()
@@ -130,6 +132,7 @@ class Load:
             worked = True
         for pk in [None] if to_all else [user.pk for user in self._users]:
             self.published[pk].append((number, worked))
+        self.rounds += 1
 
     async def check(self, clients):
         """Wait until all have all; nobody was told of a gap."""
