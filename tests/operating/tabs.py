@@ -23,11 +23,13 @@ class Tab:
         away: seconds of each time without a session, but for the first.
         signing_in: seconds of the attempt that ended each of these times.
         codes: close codes that it met.
-        presence: (user, is_online) since all tabs were live.
+        presence: (user, is_online), as it was told.
+        online: primary keys of the watched users who are online, as it knows.
     """
 
-    def __init__(self, user):
+    def __init__(self, user, watched):
         self.user = user
+        self.watched, self.online = {each.pk for each in watched}, set()
         self.got = defaultdict(list)
         self.replayed = self.missed = 0
         self.recovered, self.away, self.codes, self.errors, self.presence = [], [], [], [], []
@@ -74,6 +76,7 @@ class Tab:
 
     def _presence(self, at, user, is_online):
         self.presence.append((user, is_online))
+        (self.online.add if is_online else self.online.discard)(user)
 
 
 class Tabs:
@@ -84,7 +87,7 @@ class Tabs:
     """
 
     def __init__(self, clients, certificate=None):
-        self.all = [Tab(user) for _, user, _, _ in clients]
+        self.all = [Tab(user, watched) for _, user, _, watched in clients]
         self._config = [
             {"url": url, "token": token, "watch": [each.pk for each in watched]}
             for url, _, token, watched in clients
@@ -120,6 +123,11 @@ class Tabs:
         """Whether all of them have a session."""
         assert self._process.poll() is None, "node has ended"
         return all(tab.is_live for tab in self.all)
+
+    @property
+    def see_each_other(self):
+        """Whether each of them knows that all whom it watches are online."""
+        return all(tab.online == tab.watched for tab in self.all)
 
     def _read(self):
         for line in self._process.stdout:

@@ -79,6 +79,8 @@ async def under_load(site, users, redis):
     with tabs.Tabs(clients, front.certificate) as crowd:
         await until(lambda: crowd.are_live, 60)
         await until(lambda: len(told(redis)) == len(users))
+        # The first answers to `watch` were given while others were yet to come, and may be late.
+        await until(lambda: crowd.see_each_other)
         for tab in crowd.all:
             tab.presence.clear()
         load, stop = Load(users, PUBLISHES_PER_SECOND), asyncio.Event()
