@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ..conf import conf
+from ..times import microseconds
 from .lease import Lease
 from .stores import get_store
 from .stores.base import Bury, Edge, Records
@@ -33,14 +35,17 @@ async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: boo
         LeaseLost: this process counts as dead itself.
         PresenceUnavailable: the store is out of reach.
     """
+    buried: set[str] = set()
     while True:
         reply = await lease.census(_BATCH, own=own)
         if not reply.is_alive:
             raise LeaseLost
         tell(reply.edges)
-        for dead in _to_bury(lease, reply.dead, may_bury_lost):
-            await _bury(lease, tell, dead)
-        if not reply.more:
+        dead = set(_to_bury(lease, reply.dead, may_bury_lost)) - buried
+        for name in dead:
+            await _bury(lease, tell, name)
+        buried |= dead
+        if not (reply.more or dead):  # with the dead buried, a grace may end sooner
             break
     return None if reply.next_due is None else (reply.next_due - reply.now) / 1_000_000
 
@@ -55,10 +60,12 @@ def _to_bury(lease: Lease, dead: Sequence[str], may_bury_lost: bool) -> Iterator
 
 
 async def _bury(lease: Lease, tell: Tell, dead: str) -> None:
-    cursor = "0"
+    cursor, grace = "0", microseconds(conf.BAZIS_WS_OFFLINE_GRACE_SECONDS)
+    # Its last renewal was a lease time ago, or longer, and the next was due a period after that.
+    silent = microseconds(max(0, conf.BAZIS_WS_LEASE_SECONDS - conf.BAZIS_WS_RENEW_SECONDS))
     while True:
         page = await get_store().aask(Records(dead, cursor, _BATCH))
-        tell(await get_store().aask(Bury(lease.name, dead, page.records)))
+        tell(await get_store().aask(Bury(lease.name, dead, page.records, grace, silent)))
         cursor = page.cursor
         if cursor == "0":
             return

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 
+import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
@@ -111,6 +112,56 @@ async def test_kill_within_the_grace(start, pair, alice, bob, redis):
         await until(lambda: redis.scard("user_ws.processes") == 1)
     await until(lambda: not keys(redis))
     assert told(redis, alice) == [f"online:{alice.pk}", f"offline:{alice.pk}"]
+
+
+async def test_whose_page_is_loaded_again_while_the_former_process_is_buried(
+    start, alice, bob, redis
+):
+    """What the dead process left behind doesn't shorten the grace of who left a living one."""
+    doomed = await start(BAZIS_WS_LEASE_SECONDS=60)
+    survivor = await start(BAZIS_WS_OFFLINE_GRACE_SECONDS=60)
+    async with Client(survivor.ws, bob.ws_token()) as watcher:
+        await watcher.subscribed()
+        async with Client(doomed.ws, alice.ws_token()) as tab:
+            await tab.subscribed()
+            dead = redis.hvals(alice.ws_session)
+            doomed.kill()
+        assert await watcher.watch(alice) == [True]
+        async with Client(survivor.ws, alice.ws_token()) as tab:
+            await tab.subscribed()
+        await until(lambda: redis.hvals(alice.ws_session) == dead)
+        redis.delete(f"user_ws.lease.{dead[0]}")
+        await until(lambda: redis.scard("user_ws.processes") == 1)
+        assert await watcher.watch(alice) == [True]
+        async with Client(survivor.ws, alice.ws_token()) as tab:
+            await tab.subscribed()
+            assert await watcher.settle() == []
+            assert told(redis, alice) == [f"online:{alice.pk}"]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_grace_that_is_longer_than_the_lease(start, alice, bob, redis, comes_back):
+    """It holds for the users of a killed process, too; then they are told, without any peer."""
+    doomed = await start()
+    survivor = await start(BAZIS_WS_OFFLINE_GRACE_SECONDS=60 if comes_back else 2.5)
+    async with Client(survivor.ws, bob.ws_token()) as watcher:
+        await watcher.subscribed()
+        async with Client(doomed.ws, alice.ws_token()) as tab:
+            await tab.subscribed()
+            doomed.kill()
+        killed_at = time.monotonic()
+        assert await watcher.watch(alice) == [True]
+        await until(lambda: redis.scard("user_ws.processes") == 1)
+        assert not await is_online(alice)
+        if comes_back:
+            async with Client(survivor.ws, alice.ws_token()) as tab:
+                await tab.subscribed()
+                assert await watcher.settle() == []
+        else:
+            assert not (await watcher.receive_type("presence"))["is_online"]
+            assert time.monotonic() - killed_at > 2.5
+            expected = [f"online:{alice.pk}", f"offline:{alice.pk}"]
+            await until(lambda: told(redis, alice) == expected)
 
 
 async def watch_each_other(clients, users):

@@ -66,12 +66,12 @@ class World:
         await self.tell(process, reply.edges)
         return reply
 
-    async def bury(self, process, dead, batch=500, most=None):
+    async def bury(self, process, dead, batch=500, most=None, **grace):
         """Bury a dead process; return the users told offline."""
         cursor, gone = "0", []
         while True:
             page = await self.ask(base.Records(dead, cursor, batch))
-            edges = await self.ask(base.Bury(process, dead, page.records[:most]))
+            edges = await self.ask(base.Bury(process, dead, page.records[:most], **grace))
             await self.tell(process, edges)
             gone += [edge.key for edge in edges]
             cursor = page.cursor
@@ -300,6 +300,42 @@ async def test_a_dead_process_is_buried_once(world):
     assert await world.sweep("p2") == ["1"]
     assert await world.sweep("p3") == []
     assert await world.renew("p1") is None
+
+
+async def test_a_burial_leaves_the_graces_that_still_run(world):
+    """Of who had a session on a living process, and left it a moment ago."""
+    await world.process("p1", "p2")
+    await world.connect("p1", "a", "1")
+    await world.connect("p1", "b", "2")
+    await world.connect("p2", "c", "2")
+    await world.die("p1")
+    await world.disconnect("p2", keep=0)  # both were last seen long ago
+    await world.disconnect("p2", "c", "2")
+    silent_us = LONG_MS * 1000
+    gone = await world.bury("p2", "p1", grace_us=silent_us - 1, silent_us=silent_us)
+    assert gone == ["1"]
+    assert [await world.told(key) for key in "12"] == [False, True]
+    assert await world.counts("1", "2") == [0, 0]
+    reply = await world.census("p2")
+    assert reply.edges == []
+    assert 0 < reply.next_due - reply.now < silent_us
+
+
+async def test_a_burial_lets_a_long_grace_go_on(world):
+    """From the death on, which was some time ago; who comes back within it is not told."""
+    await world.process("p1", "p2")
+    await world.connect("p1", "a", "1")
+    await world.connect("p1", "b", "2")
+    await world.die("p1")
+    grace = {"grace_us": LONG_MS * 1000, "silent_us": 0}
+    assert await world.bury("p2", "p1", **grace) == []
+    assert (await world.census("p2")).dead == []
+    assert [await world.told(key) for key in "12"] == [True, True]
+    assert await world.connect("p2", "c", "1") == ("ok", False)
+    reply = await world.census("p2")
+    assert reply.edges == []
+    assert 0 < reply.next_due - reply.now < LONG_MS * 1000
+    assert await world.connect("p2", "d", "2") == ("ok", False)
 
 
 async def test_a_sweep_may_bury_one_process_alone(world):

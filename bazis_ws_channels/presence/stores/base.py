@@ -220,13 +220,21 @@ class Records(Question[RecordsReply]):
 class Bury(Question[list[Edge]]):
     """Remove records of a dead process, and the process itself when none is left.
 
-    It counts as buried from the first record on: users restored meanwhile were told offline. The
-    reply: the changes to tell.
+    It counts as buried from the first record on: users restored meanwhile were told offline. Users
+    whose grace is over are told at once. The grace of the others goes on: it begins with the end of
+    the user's last session on a living process, or with the death of this one. The reply: the
+    changes to tell.
+
+    Attributes:
+        grace_us: how long a user counts as told online after the last session.
+        silent_us: how long the dead process has been dead, at least.
     """
 
     process: str
     dead: str
     records: Sequence[Record]
+    grace_us: int = 0
+    silent_us: int = 0
 
 
 # --- connections ----------------------------------------------------------------------------

@@ -324,7 +324,7 @@ _FORMS: dict[type[Any], Form] = {
             _name("leaving"),
             *_sessions(q.records),
         ),
-        lambda q: [q.process, q.dead, *_pairs(q.records)],
+        lambda q: [q.process, q.dead, q.grace_us, q.silent_us, *_pairs(q.records)],
         _flat_edges,
     ),
     base.Connect: Form(

@@ -166,11 +166,20 @@ class MemoryStore(_Holdings):
                 continue
             if sessions.remove(key, connection) and key in sessions.online:
                 sessions.online.discard(key)
-                sessions.seen[key] = now = self._now()
-                edges += self._changes.add(question.process, key, False, now, now)
+                edges += self._leave(question, key)
         if not dead.records:
             self._processes.remove(question.dead)
         return edges
+
+    def _leave(self, question: base.Bury, key: str) -> list[Edge]:
+        """Tell that a user is offline, or let the grace go on."""
+        now, sessions = self._now(), self._sessions
+        ended = min(max(sessions.seen.get(key, 0), now - question.silent_us), now)
+        sessions.seen[key] = now
+        if ended + question.grace_us <= now:
+            return self._changes.add(question.process, key, False, now, now)
+        sessions.leaving[key] = ended + question.grace_us
+        return []
 
     # --- connections ------------------------------------------------------------------------
 
