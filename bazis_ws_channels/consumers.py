@@ -110,8 +110,8 @@ class UserWsConsumer(Endings, Following, Reach):
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         self._tasks, self._limits = Tasks(), Limits()
         self._line = Line(send, self._tasks)
-        hooks = self.session_started, self.session_ended
-        self._gate = Gate(scope, self._tasks, self._line, *hooks)
+        started = None if _is_empty(self.session_started) else self.session_started
+        self._gate = Gate(scope, self._tasks, self._line, started, self.session_ended)
         self._tasks.guard = Guard(self.fail, self._gate.end, lambda: self._gate.names)
         self._inbox = Inbox(self.channel_layer, self._tasks, self._gate.deliver, self.dispatch)
         self._gate.inbox = self._inbox
@@ -249,3 +249,8 @@ class UserWsConsumer(Endings, Following, Reach):
         session = self.session
         await handler(message)
         await self._gate.tidy(session)
+
+
+def _is_empty(session_started: Any) -> bool:
+    """Tell whether that is this module's own, which does nothing: it is not worth a task."""
+    return getattr(session_started, "__func__", None) is UserWsConsumer.session_started

@@ -28,6 +28,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
@@ -419,8 +420,9 @@ def _taken_apart(message: Event) -> tuple[Event, bool, str | None]:
     return message, record, once
 
 
+@lru_cache(maxsize=32)
 def _escaped(text: str) -> str:
-    """Return a Redis pattern that matches `text` alone."""
+    """Return a Redis pattern that matches `text` alone: for each new channel the same."""
     return re.sub(r"([\\*?\[\]^])", r"\\\1", text)
 
 

@@ -37,7 +37,7 @@ class Gate:
         scope: the ASGI scope; its ``user`` follows the session.
         tasks: the connection's tasks.
         line: sends frames to the client.
-        started: awaited, in a task of its own, when a session has begun; cancelled when it ends.
+        started: awaited in a task when a session has begun, cancelled when it ends; None: nothing.
         ended: awaited when a session that had begun has ended.
 
     Attributes:
@@ -53,7 +53,7 @@ class Gate:
         scope: Scope,
         tasks: Tasks,
         line: Line,
-        started: Callable[[], Coroutine[Any, Any, None]],
+        started: Callable[[], Coroutine[Any, Any, None]] | None,
         ended: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.session: Session | None = None
@@ -100,7 +100,8 @@ class Gate:
                 await self._leave()
                 self.session = self._make_session(identity)
                 await self.session.open(since)
-                self._starting = self._tasks.spawn(self._started())
+                if self._started is not None:
+                    self._starting = self._tasks.spawn(self._started())
             self._scope["user"] = identity.user
             self._patience.stop()
 
@@ -199,6 +200,7 @@ class Gate:
         session, starting, self._starting = self.session, self._starting, None
         if session is None:
             return
+        has_begun = session.is_live
         session.stop()
         try:
             await self.inbox.leave_groups()  # and again, when nothing can join any more
@@ -209,7 +211,7 @@ class Gate:
             await self.inbox.leave_groups()
         finally:
             try:
-                if starting is not None:
+                if has_begun:
                     await self._ended()
             except Exception:
                 self._tasks.guard.log_exception("session_ended() failed")

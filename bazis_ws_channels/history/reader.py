@@ -64,7 +64,11 @@ class Reader:
                 commands = read((channels[number], since[number]) for number in each)
                 answers.update(zip(each, await _replies(host, commands), strict=True))
 
-        await asyncio.gather(*(ask(host, numbers) for host, numbers in shards.items()))
+        asking = [ask(host, numbers) for host, numbers in shards.items()]
+        if len(asking) == 1:
+            await asking[0]  # without a task
+        else:
+            await asyncio.gather(*asking)
         return [answers[number] for number in range(len(channels))]
 
 

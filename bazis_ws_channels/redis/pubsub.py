@@ -66,13 +66,14 @@ class Subscriber:
         self._start()
         asked_at, listener = asyncio.get_running_loop().time(), self._listener_of(channel)
         link = None if listener is None else listener.link
-        try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                done, _ = await asyncio.wait({waiter}, timeout=TIMEOUT_SECONDS / 2)
-                if not done and listener and link is not None and link.heard_at < asked_at:
-                    listener.reconnect(link)  # a balancer has forgotten the link, it seems
-                await asyncio.shield(waiter)
-        except TimeoutError:
+        await asyncio.wait({waiter}, timeout=TIMEOUT_SECONDS / 2)
+        if not waiter.done():
+            if listener and link is not None and link.heard_at < asked_at:
+                listener.reconnect(link)  # a balancer has forgotten the link, it seems
+            await asyncio.wait({waiter}, timeout=TIMEOUT_SECONDS / 2)
+        if waiter.cancelled():
+            raise ChannelLayerUnavailable("The subscription was given up.")
+        if not waiter.done():
             await asyncio.sleep(0.05)  # where this loop is behind, the answer is there, unread
             listener, error = self._listener_of(channel), self._error_of(channel)
             is_heard = listener is not None and listener.is_heard_since(asked_at)
@@ -80,13 +81,7 @@ class Subscriber:
                 # While Redis talks, what takes long is our own backlog.
                 return await self.subscribe(channel, tries=tries - 1)
             why = f" {explain(error)}" if error else ""
-            message = f"Redis did not confirm a subscription in time.{why}"
-            raise ChannelLayerUnavailable(message) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if waiter.cancelled() and task is not None and not task.cancelling():
-                raise ChannelLayerUnavailable("The subscription was given up.") from None
-            raise
+            raise ChannelLayerUnavailable(f"Redis did not confirm a subscription in time.{why}")
 
     def subscribe_to_pattern(self, pattern: str) -> None:
         """Subscribe to a pattern where Redis permits it. Waits for nothing."""

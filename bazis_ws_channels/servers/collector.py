@@ -17,11 +17,13 @@ __all__ = ["calm_collector", "collect_ended"]
 
 #: Python's own thresholds, where it has generations: another setting is the project's.
 _PYTHONS_OWN = frozenset({(700, 10, 10), (2000, 10, 10)})
-#: Young objects, and how often so many, until Python looks at them: some milliseconds' work each.
+#: Python looks at so many young objects, and every other time again at those that it has looked at
+#: once: some milliseconds' work each. What is there the third time is old, as connections are: to
+#: look at them more often was a twentieth of what a connection costs.
 #: It looks at all by itself when two and a half million are new: more than ten thousand connections
 #: that come at once, and few enough for the garbage of whatever else the process does, a site's
 #: views say, to take some hundred MB at most.
-_CALM = (2500, 4, 200)
+_CALM = (5000, 0, 250)
 #: Connections whose garbage may wait at least.
 _FEW = 500
 

@@ -385,6 +385,26 @@ async def test_the_server_ends_a_session(make_user):
         assert [await client.code() for _ in range(2)] == ["logged_out", 4401]
 
 
+class Leaving(UserWsConsumer):
+    """Has nothing to do at the beginning of a session."""
+
+    ended = ()
+
+    async def session_ended(self):
+        """Note whose it was."""
+        type(self).ended += (self.session.pk,)
+
+
+async def test_the_end_is_told_where_nothing_is_done_at_the_beginning(make_user):
+    """Once for each session that has started."""
+    async with Client(Leaving):
+        pass
+    async with Client(Leaving, who=identity(make_user(1))) as client:
+        assert (await client.message())["type"] == "subscribed"
+        assert Leaving.ended == ()
+    assert Leaving.ended == (1,)
+
+
 class DirectLayer(InMemoryChannelLayer):
     """Hands events over before they are received, as the layer of this package does."""
 

@@ -19,9 +19,10 @@ from tests.unit.connection.people import identity
 class World:
     """A gate with its line, and what its client was told."""
 
-    def __init__(self, socket, tasks, line):
+    def __init__(self, socket, tasks, line, *, starts=True):
         self.socket, self.scope, self.started, self.ended = socket, {}, 0, 0
-        self.gate = Gate(self.scope, tasks, line, self.session_started, self.session_ended)
+        started = self.session_started if starts else None
+        self.gate = Gate(self.scope, tasks, line, started, self.session_ended)
         self.gate.inbox = Inbox(get_channel_layer(), tasks, self.gate.deliver, self.dispatch)
 
     async def session_started(self):
@@ -93,6 +94,18 @@ async def test_a_session_opens_and_is_renewed(world, alice):
     assert world.started == 1
     assert world.scope["user"] is alice
     assert counts("1") == [1]
+
+
+async def test_nothing_to_do_at_the_beginning(socket, tasks, line, alice):
+    """No task is made for it; the end is told all the same, once."""
+    world = World(socket, tasks, line, starts=False)
+    await world.gate.inbox.open((), print)
+    there = len(tasks._tasks)
+    await world.gate.admit(identity(alice))
+    assert len(tasks._tasks) == there
+    await world.gate.end("logged_out", "x")
+    await world.gate.close()
+    assert world.ended == 1
 
 
 async def test_another_user_takes_the_place(world, alice, make_user):

@@ -51,7 +51,7 @@ def end(number):
 async def test_the_first_connection_calms_it():
     """Once: whoever sets something else later is right."""
     assert await has_arrived(print)
-    assert gc.get_threshold() == (2500, 4, 200)
+    assert gc.get_threshold() == (5000, 0, 250)
     assert gc.get_freeze_count() > 10_000
     gc.set_threshold(5)
     assert await has_arrived(print)
