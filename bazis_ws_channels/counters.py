@@ -55,27 +55,30 @@ ERROR_CODES = frozenset(
 class Lag:
     """Time between publishing and the socket, by the clocks of the two machines."""
 
-    __slots__ = ("_bucket", "_lag", "_left", "_published_at", "buckets", "sum_seconds")
+    __slots__ = ("_left", "_published_at", "_spread", "_sum_seconds", "buckets", "sum_seconds")
 
     def __init__(self) -> None:
         self.sum_seconds = 0.0
         self.buckets = [0] * (len(LAG_BOUNDS_SECONDS) + 1)
-        self._published_at = self._lag = 0.0
-        self._bucket = self._left = 0
+        self._published_at: tuple[float, ...] = ()
+        self._left = 0
 
-    def observe(self, published_at: float) -> None:
-        """Count one delivery of what was published at `published_at`, seconds since the epoch.
+    def observe(self, published_at: tuple[float, ...]) -> None:
+        """Count the delivery of messages published at these moments, in seconds since the epoch.
 
-        The clock is looked at once for some recipients of one message, who get it together.
+        The clock is looked at once for some recipients of the same messages, who get them together.
         """
-        if published_at == self._published_at and self._left:
+        if self._left and published_at == self._published_at:
             self._left -= 1
         else:
             self._published_at, self._left = published_at, _SAME
-            self._lag = max(0.0, time.time() - published_at)
-            self._bucket = bisect_left(LAG_BOUNDS_SECONDS, self._lag)
-        self.sum_seconds += self._lag
-        self.buckets[self._bucket] += 1
+            now = time.time()
+            lags = [max(0.0, now - each) for each in published_at]
+            self._sum_seconds = sum(lags)
+            self._spread = Counter(bisect_left(LAG_BOUNDS_SECONDS, lag) for lag in lags).items()
+        self.sum_seconds += self._sum_seconds
+        for bucket, number in self._spread:
+            self.buckets[bucket] += number
 
 
 class Counts:
@@ -103,10 +106,10 @@ class Counts:
         self.recovered: Counter[str] = Counter()
         self.lag = Lag()
 
-    def note_delivered(self, published_at: float | None) -> None:
-        """Count a message written to a socket, and how long after publishing, if that is known."""
-        self.delivered += 1
-        if published_at is not None:
+    def note_delivered(self, number: int, published_at: tuple[float, ...]) -> None:
+        """Count messages written to a socket, and how long after publishing, where it is known."""
+        self.delivered += number
+        if published_at:
             self.lag.observe(published_at)
 
     def note_closed(self, code: int) -> None:

@@ -27,7 +27,8 @@ import itertools
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,12 +37,14 @@ from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
 from .history.batch import Batch
 from .history.commands import Message, Recorder
+from .history.follower import Follower, Received
 from .history.healer import Healer
 from .history.memory import MemoryStreams
 from .history.positions import Position, unpack
 from .history.redis import RedisStreams
-from .loops import LoopLocal
+from .loops import LoopLocal, Turn
 from .membership import Mailbox, Membership, Taker
+from .parcels import Parcel
 from .redis.blocking import exchange
 from .redis.commands import Command
 from .redis.connection import connection_to, exchange_all
@@ -54,8 +57,8 @@ __all__ = ["InMemoryChannelLayer", "RedisPubSubChannelLayer"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Deliveries after which the event loop gets a turn, however many members a group has.
-_DELIVERIES_A_TURN = 500
+#: Recipients after which the clock is looked at: the event loop may be due a turn.
+_RECIPIENTS_A_LOOK = 16
 #: How long a channel stays open after a cancelled `receive`.
 _CLOSE_SECONDS = 10.0
 #: Ends the part of a consumer's channel name that all those of its process share.
@@ -180,11 +183,10 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         return await self._parts.get().receive(channel)
 
     def receive_directly(self, channel: str, taker: Taker) -> None:
-        """Offer each message for `channel` to `taker` the moment it comes, before `receive`.
+        """Offer all messages for `channel` to `taker` the moment they come, before `receive`.
 
-        It says whether it took the message; it must not wait, raise, or change the message,
-        which others share. Nothing overtakes: while `receive` has something to return, all goes
-        there.
+        It says whether it took them; it must not wait, raise, or change them, for others share
+        them. Nothing overtakes: while `receive` has something to return, all goes there.
         """
         self._parts.get().members.channels[channel].taker = taker
 
@@ -239,10 +241,15 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
 
     def decode(self, data: bytes) -> Event:
         """Return the event in what Redis sent; one that is recorded has its ``position``."""
+        return self.read(data).event
+
+    def read(self, data: bytes) -> Received:
+        """Return what Redis sent, decoded."""
         entry = unpack(data)
         if entry is None:
-            return dict(self.deserialize(data))
-        return {**self.deserialize(entry.payload), "position": entry.position}
+            return Received(None, dict(self.deserialize(data)), data)
+        event = {**self.deserialize(entry.payload), "position": entry.position}
+        return Received(entry, event, data)
 
     # --- names ------------------------------------------------------------------------------
 
@@ -321,28 +328,52 @@ class _LoopPart:
         if _SHARED not in channel:
             self._subscriber(channel).unsubscribe(channel)
 
-    async def deliver(self, name: str, data: bytes) -> int:
-        """Hand what Redis sent on channel `name` to the consumers it is for; return how many."""
-        try:
-            event = self._layer.decode(data)
-        except Exception:
-            logger.exception("A message on %r can't be decoded; it is dropped.", name)
-            return 0
-        follower = self.healer.followers.get(name)
-        if follower is not None:
-            return await self.healer.deliver(name, follower, unpack(data), event, data)
-        return await self._hand_out(name, event, data)
+    async def deliver(self, name: str, payloads: Sequence[bytes]) -> None:
+        """Hand what Redis sent on channel `name` to the consumers it is for."""
+        messages = deque(self._read_all(name, payloads))
+        while messages:
+            follower = self.healer.followers.get(name)
+            parcel = self._next_parcel(follower, messages)
+            if parcel is None:
+                continue
+            if follower is None:
+                await self._hand_out(name, parcel)
+            else:
+                await self.healer.hand_out(name, follower, parcel)
 
-    async def _hand_out(self, name: str, event: Event, data: bytes) -> int:
-        addressee = event.pop(_ADDRESSEE, None)
+    def _read_all(self, name: str, payloads: Sequence[bytes]) -> Iterator[Received]:
+        for payload in payloads:
+            try:
+                yield self._layer.read(payload)
+            except Exception:
+                logger.exception("A message on %r can't be decoded; it is dropped.", name)
+
+    def _next_parcel(self, follower: Follower | None, messages: deque[Received]) -> Parcel | None:
+        """Return the next messages that are handed out together; None if they are held back."""
+        parcel: Parcel | None = None
+        while messages:
+            _, event, data = messages[0]
+            if parcel is not None and (_ADDRESSEE in event or not parcel.fits(event, data)):
+                break
+            message = messages.popleft()
+            if follower is not None and not self.healer.admits(follower, message):
+                break
+            if parcel is None:
+                parcel = Parcel(event, data)
+            else:
+                parcel.add(event, data)
+        return parcel
+
+    async def _hand_out(self, name: str, parcel: Parcel) -> None:
+        addressee = parcel.events[0].pop(_ADDRESSEE, None)
         recipients = self.members.recipients(name) if addressee is None else (addressee,)
+        channels, turn = self.members.channels, Turn()
         for number, recipient in enumerate(recipients, 1):
-            mailbox = self.members.channels.get(recipient)
+            mailbox = channels.get(recipient)
             if mailbox is not None:
-                mailbox.deliver(event, data)
-            if number % _DELIVERIES_A_TURN == 0:
-                await asyncio.sleep(0)
-        return len(recipients)
+                mailbox.deliver(parcel)
+            if number % _RECIPIENTS_A_LOOK == 0 and turn.is_over:
+                await turn.end()
 
     @property
     def is_subscribed(self) -> bool:
@@ -354,10 +385,11 @@ class _LoopPart:
         group = name.removeprefix(self._layer.group_name(""))
         event = {"type": "ws.missed", "group": group, "position": top}
         data = self._layer.serialize({**event, "position": list(top)})
+        parcel = Parcel(event, data)
         for recipient in self.members.recipients(name):
             mailbox = self.members.channels.get(recipient)
             if mailbox is not None:
-                mailbox.deliver(event, data)
+                mailbox.deliver(parcel)
 
     async def close(self) -> None:
         """Forget everything and close the subscriptions."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeVar
 
-__all__ = ["LoopLocal"]
+__all__ = ["LoopLocal", "Turn"]
 
 T = TypeVar("T")
+
+#: How long one task keeps the event loop from the others.
+_TURN_SECONDS = 0.005
 
 
 class LoopLocal(Generic[T]):
@@ -73,3 +77,22 @@ class LoopLocal(Generic[T]):
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
         self._values.pop(loop, None)
         self._holders.pop(loop, None)
+
+
+class Turn:
+    """A task's turn on the event loop. A task with much to do ends it now and then."""
+
+    __slots__ = ("_ends_at",)
+
+    def __init__(self) -> None:
+        self._ends_at = time.monotonic() + _TURN_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task has had its time."""
+        return time.monotonic() >= self._ends_at
+
+    async def end(self) -> None:
+        """Let others run; the next turn begins."""
+        await asyncio.sleep(0)
+        self._ends_at = time.monotonic() + _TURN_SECONDS

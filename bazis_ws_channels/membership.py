@@ -6,12 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection
 
-from .types import Event
+from .parcels import Parcel
 
 __all__ = ["Mailbox", "Membership", "Taker"]
 
-#: Handles an event at once and returns True, or returns False.
-Taker = Callable[[Event], bool]
+#: Handles messages at once and returns True, or returns False.
+Taker = Callable[[Parcel], bool]
 
 
 class Mailbox(asyncio.Queue[bytes]):
@@ -23,10 +23,11 @@ class Mailbox(asyncio.Queue[bytes]):
         #: Timer that closes the channel some seconds after a `receive` was cancelled.
         self.closing: asyncio.TimerHandle | None = None
 
-    def deliver(self, event: Event, data: bytes) -> None:
-        """Hand the event to the taker; otherwise queue the message for `receive`."""
-        if self.taker is None or not self.empty() or not self.taker(event):
-            self.put_nowait(data)
+    def deliver(self, parcel: Parcel) -> None:
+        """Hand messages to the taker; otherwise queue them for `receive`."""
+        if self.taker is None or not self.empty() or not self.taker(parcel):
+            for payload in parcel.payloads:
+                self.put_nowait(payload)
 
     def stay_open(self) -> None:
         """Stop the timer that would close the channel."""

@@ -14,6 +14,7 @@ from ..auth.identity import Identity
 from ..auth.reauthorization import current_reauthorizer
 from ..exceptions import PresenceUnavailable
 from ..history.positions import Since
+from ..parcels import Parcel
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .anonymous import AnonymousSession
@@ -135,14 +136,14 @@ class Gate:
                 if self.session is None:
                     await self.inbox.leave_groups()
 
-    def deliver(self, event: Event) -> None:
-        """Hand an event of this package to the session that it is for."""
+    def deliver(self, parcel: Parcel) -> None:
+        """Hand events of this package to the session that they are for."""
         if (session := self.session) is None or session.has_ended:
             return
-        if event["type"] == "ws.presence":
-            session.watches.changed(event)
+        if parcel.kind == "ws.presence":
+            session.watches.changed(parcel.events[0])
         else:
-            session.deliver(event)
+            session.deliver(parcel)
 
     async def watch(self, pks: Sequence[Any]) -> None:
         """Follow users' online status. Raises as `Watches.watch`."""
@@ -186,7 +187,7 @@ class Gate:
 
     def _make_session(self, identity: Identity) -> Session:
         layer, channel = self.inbox.layer, self.inbox.channel
-        rest = (layer, channel, self._line.push, self.lock, self._end_soon)
+        rest = (layer, channel, self._line, self.lock, self._end_soon)
         if identity.is_anonymous:
             return AnonymousSession(identity, self, *rest, address=address_of(self._scope))
         return Session(identity, self, *rest)

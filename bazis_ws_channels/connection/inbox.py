@@ -7,6 +7,7 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 
+from ..parcels import Parcel
 from ..types import Event
 from .tasks import Tasks
 
@@ -23,7 +24,7 @@ class Inbox:
     Args:
         layer: the channel layer.
         tasks: the connection's tasks.
-        deliver: called with an event of this package.
+        deliver: called with events of this package.
         dispatch: awaited with any other event.
     """
 
@@ -31,7 +32,7 @@ class Inbox:
         self,
         layer: Any,
         tasks: Tasks,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[Parcel], None],
         dispatch: Callable[[Event], Awaitable[None]],
     ) -> None:
         self.channel = ""
@@ -56,7 +57,7 @@ class Inbox:
             await self.layer.group_add(group, self.channel)
         receive_directly = getattr(self.layer, "receive_directly", None)
         if receive_directly is not None:
-            receive_directly(self.channel, self._take_or_receive)
+            receive_directly(self.channel, self.take)
             self.layer.reconnect_listeners.update(on_missed)
         else:
             self._receive()
@@ -89,15 +90,6 @@ class Inbox:
         if discard is not None and self.channel:
             discard(self.channel)
 
-    def _take_or_receive(self, event: Event) -> bool:
-        """As `take`. Most connections never get an event that must wait: the task that awaits
-        them starts with the first.
-        """
-        is_taken = self.take(event)
-        if not is_taken:
-            self._receive()
-        return is_taken
-
     def _receive(self) -> None:
         if self._may_receive:
             self._may_receive = False
@@ -112,19 +104,23 @@ class Inbox:
         receive, channel = self.layer.receive, self.channel
         while True:
             event = await receive(channel)
-            if not self.take(event):
+            if not self.take(Parcel(event)):
                 self._is_dispatching = True
                 await self._tasks.guard(self._dispatch(event))
                 self._is_dispatching = False
 
-    def take(self, event: Event) -> bool:
-        """Deliver an event at once. Return False for events that must wait their turn."""
-        if self._is_dispatching or event.get("type") not in _DIRECT:
+    def take(self, parcel: Parcel) -> bool:
+        """Deliver events at once. Return False for those that must wait their turn.
+
+        Most connections never get one that must: the task that awaits them starts with the first.
+        """
+        if self._is_dispatching or parcel.kind not in _DIRECT:
+            self._receive()
             return False
         try:
-            self._deliver(event)
+            self._deliver(parcel)
         except Exception:
-            # Any project code may have sent the event; an exception must not reach the layer.
+            # Any project code may have sent them; an exception must not reach the layer.
             self._tasks.guard.log_exception("A delivery failed")
             self._tasks.spawn(self._tasks.guard.fail_internally())
         return True

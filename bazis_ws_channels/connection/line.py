@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .. import protocol
 from ..counters import counts
+from ..parcels import Frames
 from ..protocol import error_frame
 from ..servers import make_writer
 from ..servers.writer import Writer
@@ -61,6 +62,11 @@ class Line:
         """Send a frame in order. Does nothing before `open` and once closing."""
         if self._writer is not None and not self.is_closing:
             self._writer.write(frame)
+
+    def push_all(self, frames: Frames) -> None:
+        """Send frames that others get too, in order, as `push` does."""
+        if self._writer is not None and not self.is_closing:
+            self._writer.write_all(frames)
 
     async def fail(
         self, code: str, detail: str, close: int | None = None, retry_after: float | None = None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..counters import counts
 from ..history.base import Streams
 from ..history.positions import STREAMS, Entry, Position, Since, missing
+from ..parcels import Parcel, published_at
 from ..protocol import missed_frame, positioned
 from ..types import Event
 
@@ -53,6 +54,15 @@ class Place:
         """Go to a position."""
         self.last = position
         self.next_offset = position.offset + 1
+
+    def move_behind(self, parcel: Parcel) -> bool:
+        """Go behind messages, if they are what comes next. Tell whether they are."""
+        if parcel.offset is not None:
+            if parcel.offset != self.next_offset:
+                return False
+            self.next_offset += len(parcel.events)
+            self.last = parcel.events[-1]["position"]
+        return True
 
 
 class Replay:
@@ -142,7 +152,7 @@ class Replay:
             return self._lose(event)
         place, position = self.places[event["group"]], event.get("position")
         if position is None or place.last is None:
-            counts.note_delivered(event.get("at"))
+            counts.note_delivered(1, published_at(event))
             return self._write(event["text"])
         ahead = position[0] - place.last.offset
         if ahead <= 0:
@@ -154,7 +164,7 @@ class Replay:
         place.move(position)
         if "frame" not in event:  # made once for all who get the event
             event["frame"] = positioned(event["text"], place.stream, str(position))
-        counts.note_delivered(event.get("at"))
+        counts.note_delivered(1, published_at(event))
         self._write(event["frame"])
 
     def _lose(self, event: Event) -> None:

@@ -15,12 +15,14 @@ from ..auth.identity import Identity
 from ..auth.reauthorization import Verdict, current_reauthorizer
 from ..counters import counts
 from ..history.positions import STREAMS, Since
+from ..parcels import Parcel
 from ..presence.roster import Watcher
 from ..presence.tracker import current_tracker
 from ..protocol import CLOSE_AUTH, subscribed_frame
 from ..types import Event
 from ..users import namespace_of
 from .expiry import Expiry
+from .line import Line
 from .replay import Replay, Resumption
 from .watches import Watches
 
@@ -42,7 +44,7 @@ class Session:
         watcher: refreshes watched users when changes may have been missed.
         layer: the channel layer.
         channel: the connection's own channel.
-        write: sends a text frame to the client.
+        line: sends frames to the client.
         lock: held while the session changes.
         end: called when the session must end.
 
@@ -63,7 +65,7 @@ class Session:
         watcher: Watcher,
         layer: Any,
         channel: str,
-        write: Callable[[str], None],
+        line: Line,
         lock: asyncio.Lock,
         end: End,
     ) -> None:
@@ -75,16 +77,16 @@ class Session:
         self.group = identity.group
         self.is_live = False
         self.has_ended = False
-        self.watches = Watches(layer, channel, write, namespace_of(identity.key))
+        self.watches = Watches(layer, channel, line.push, namespace_of(identity.key))
         self._watcher = watcher
         self._layer = layer
         self._channel = channel
-        self._write = write
+        self._line = line
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
         self._groups = identity.groups
-        self._replay = Replay(layer, self._groups, write, self.recorded)
+        self._replay = Replay(layer, self._groups, line.push, self.recorded)
         self._expiry = Expiry(self._expired)
 
     async def open(self, since: Since | None) -> None:
@@ -112,7 +114,7 @@ class Session:
         if resumption.recovered is not None:
             counts.recovered[str(resumption.recovered).lower()] += 1
         for frame in resumption.frames:
-            self._write(frame)
+            self._line.push(frame)
         held, self._held = self._held, []
         for event in held:
             self._replay.give(event)
@@ -148,21 +150,21 @@ class Session:
             await self._layer.group_discard(group, self._channel)
         await current_tracker().disconnect(self.id)
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """Push what was sent to a group, if it is for this session."""
-        place = self._replay.places.get(event["group"])
+        place = self._replay.places.get(parcel.group)
         if place is None:
             return  # sent to a former session, still in the queue
         if not self.is_live:
-            self._held.append(event)
-        elif "frame" in event and place.next_offset == event["position"][0]:
-            # One of many who get this message, in its turn: as little as can be.
-            place.next_offset += 1
-            place.last = event["position"]
-            self._write(event["frame"])
-            counts.note_delivered(event.get("at"))
+            self._held += parcel.events
+        elif parcel.frames is not None and place.move_behind(parcel):
+            # One of many who get these messages, in their turn: as little as can be.
+            self._line.push_all(parcel.frames)
+            counts.note_delivered(len(parcel.events), parcel.published_at)
         else:
-            self._replay.give(event)
+            for event in parcel.events:
+                self._replay.give(event)
+            parcel.seal()
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session."""
@@ -224,7 +226,7 @@ class Session:
         expires_in = None if left is None else math.floor(left)
         self.is_live = True
         position, recovered, frames = resumption
-        self._write(subscribed_frame(self.pk, expires_in, position, recovered, len(frames)))
+        self._line.push(subscribed_frame(self.pk, expires_in, position, recovered, len(frames)))
 
     def _expired(self) -> None:
         if self.identity.claims is None:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from ..types import Event
 from .positions import Entry, Position, Tail, missing
 
-__all__ = ["Follower", "Held", "contradicts"]
+__all__ = ["Follower", "Received", "contradicts"]
 
 
-class Held(NamedTuple):
-    """A message that came while the end of its stream was being read."""
+class Received(NamedTuple):
+    """A message as it came from Redis, decoded; `entry` is None unless it is recorded."""
 
     entry: Entry | None
     event: Event
@@ -42,7 +42,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.last: Position | None = None
-        self.held: list[Held] | None = None
+        self.held: list[Received] | None = None
         self.lock = asyncio.Lock()
         self.sessions = 0
         #: Whether `last` came by pub/sub: then nothing before it can come any more.

@@ -8,10 +8,11 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from ..exceptions import ChannelLayerUnavailable
+from ..parcels import Parcel
 from ..redis.errors import explain
 from ..redis.hosts import Host
 from ..types import Event
-from .follower import Follower, Held, contradicts
+from .follower import Follower, Received, contradicts
 from .positions import Entry, Position, Tail
 from .reader import Reader
 
@@ -35,7 +36,7 @@ class Healer:
     Args:
         host_of: returns the Redis server of a channel.
         decode: returns the event in a message, as Redis has it.
-        hand_out: gives a message on a channel to the consumers it is for.
+        hand_out: gives messages on a channel to the consumers they are for.
         tell_break: says to them, at once, that messages on a channel were lost, and what the
             position of its stream is now.
     """
@@ -44,7 +45,7 @@ class Healer:
         self,
         host_of: Callable[[str], Host],
         decode: Callable[[bytes], Event],
-        hand_out: Callable[[str, Event, bytes], Awaitable[int]],
+        hand_out: Callable[[str, Parcel], Awaitable[None]],
         tell_break: Callable[[str, Position], None],
     ) -> None:
         self.followers: dict[str, Follower] = {}
@@ -95,23 +96,27 @@ class Healer:
 
     # --- messages ---------------------------------------------------------------------------
 
-    async def deliver(
-        self, channel: str, follower: Follower, entry: Entry | None, event: Event, data: bytes
-    ) -> int:
-        """Hand out a message on a followed channel, or hold it until what is missing is there."""
-        held = follower.held
-        if held is None and (entry is None or follower.take(entry)):
-            async with follower.lock:
-                return await self._hand_out(channel, event, data)
-        if held is None:
+    def admits(self, follower: Follower, message: Received) -> bool:
+        """Tell whether the next message on a followed channel is to be handed out, before anything
+        else happens on this loop. If not, it is held until what is missing is there.
+        """
+        if follower.held is None:
+            if message.entry is None or follower.take(message.entry):
+                return True
             self.heal()
-            held = follower.held
-        kind = str(event.get("type"))
-        if kind.startswith("ws.") and kind != "ws.push":
-            return await self._hand_out(channel, event, data)  # the end of a session waits for none
-        if held is not None and len(held) < _MOST_HELD:
-            held.append(Held(entry, event, data))
-        return 0
+        if not _waits_for_healing(message.event):
+            return True
+        if follower.held is not None and len(follower.held) < _MOST_HELD:
+            follower.held.append(message)
+        return False
+
+    async def hand_out(self, channel: str, follower: Follower, parcel: Parcel) -> None:
+        """Hand out what was admitted, behind what is being handed out."""
+        if follower.held is None or _waits_for_healing(parcel.events[0]):
+            async with follower.lock:
+                await self._hand_out(channel, parcel)
+        else:
+            await self._hand_out(channel, parcel)
 
     def heal(self) -> None:
         """Read the ends of all streams, for messages may have been missed; hand out what was."""
@@ -202,7 +207,7 @@ class Healer:
         except Exception:
             logger.exception("A message on %r can't be decoded; it is dropped.", channel)
             return
-        await self._hand_out(channel, event, entry.data)
+        await self._hand_out(channel, Parcel(event, entry.data))
 
     async def _hand_out_held(self, channel: str, follower: Follower, known: int) -> None:
         """Hand out what was held, up to the next message that continues nothing.
@@ -220,5 +225,11 @@ class Healer:
             known -= 1
             del follower.held[0]
             if fits:
-                await self._hand_out(channel, held.event, held.data)
+                await self._hand_out(channel, Parcel(held.event, held.data))
         follower.held = None
+
+
+def _waits_for_healing(event: Event) -> bool:
+    """Tell whether an event keeps its place among the messages: the end of a session does not."""
+    kind = str(event.get("type"))
+    return kind == "ws.push" or not kind.startswith("ws.")

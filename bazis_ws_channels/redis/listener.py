@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from ..counters import counts
+from .arrivals import Arrivals, Deliver
 from .connection import Connection
 from .errors import explain
 from .hosts import Host
@@ -20,9 +21,6 @@ from .link import TIMEOUT_SECONDS, Link
 __all__ = ["Listener", "Owner"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
-
-#: Deliveries after which other tasks get a turn, however much Redis has sent.
-_DELIVERIES_A_TURN = 500
 
 
 class Owner(Protocol):
@@ -34,8 +32,8 @@ class Owner(Protocol):
     def connected(self, listener: Listener) -> None:
         """Subscribe to all that is wanted of the server."""
 
-    def handle(self, listener: Listener, reply: Any) -> Awaitable[int]:
-        """Handle what the server has said; return the number of recipients."""
+    def handle(self, listener: Listener, reply: Any) -> tuple[str, bytes] | None:
+        """Handle what the server has said; return a message's channel and payload, if it is one."""
 
     def outage_logged(self) -> None:
         """Note that the log says that the server is lost."""
@@ -50,17 +48,21 @@ class Listener:
     Args:
         find: returns the connection to the server.
         owner: is told what happens on the link.
+        deliver: hands messages out.
 
     Attributes:
         link: set while subscriptions can be made.
         last_error: why there is none.
     """
 
-    def __init__(self, find: Callable[[], Awaitable[Connection]], owner: Owner) -> None:
+    def __init__(
+        self, find: Callable[[], Awaitable[Connection]], owner: Owner, deliver: Deliver
+    ) -> None:
         self.link: Link | None = None
         self.last_error: Exception | None = None
         self._find = find
         self._owner = owner
+        self._arrivals = Arrivals(deliver, self.reconnect)
         self._server: Connection | None = None  # the one whose failures are watched
         self._task: asyncio.Task[None] | None = None
         self._was_connected = False
@@ -104,7 +106,7 @@ class Listener:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        return asyncio.gather(*filter(None, [task]), return_exceptions=True)
+        return asyncio.gather(*filter(None, [task, self._arrivals.stop()]), return_exceptions=True)
 
     # --- listening --------------------------------------------------------------------------
 
@@ -156,15 +158,12 @@ class Listener:
         self._server = server
 
     async def _read_all(self, link: Link) -> None:
-        budget = _DELIVERIES_A_TURN
         while True:
             reply = await link.read()
             self._failures = 0
-            budget -= await self._owner.handle(self, reply)
-            if budget <= 0:
-                # What Redis sent at once is read without waiting: let others run.
-                budget = _DELIVERIES_A_TURN
-                await asyncio.sleep(0)
+            message = self._owner.handle(self, reply)
+            if message is not None:
+                await self._arrivals.add(*message)
 
     def _disconnected(self) -> None:
         if self.link is not None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..exceptions import ChannelLayerUnavailable
+from .arrivals import Deliver
 from .connection import Connection
 from .errors import explain
 from .link import TIMEOUT_SECONDS
@@ -25,7 +26,7 @@ class Subscriber:
     Args:
         find: returns the connection that makes the links, and reports when the host turns out to
             be a replica.
-        deliver: awaited with the channel's name and the payload; returns the number of recipients.
+        deliver: hands messages out.
         on_lost: called when subscriptions are lost.
         on_back: called when all subscriptions are confirmed again.
     """
@@ -33,14 +34,14 @@ class Subscriber:
     def __init__(
         self,
         find: Callable[[], Awaitable[Connection]],
-        deliver: Callable[[str, bytes], Awaitable[int]],
+        deliver: Deliver,
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
         self._deliver = deliver
         self._on_lost = on_lost
         self._on_back = on_back
-        self._listener = Listener(find, self)
+        self._listener = Listener(find, self, deliver)
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()
         self._was_lost = self._is_outage_logged = False
@@ -136,15 +137,15 @@ class Subscriber:
             listener.command("SUBSCRIBE", channel)
         self._ready_if_confirmed()
 
-    async def handle(self, listener: Listener, reply: Any) -> int:
-        """Handle a reply. Return the number of recipients."""
+    def handle(self, listener: Listener, reply: Any) -> tuple[str, bytes] | None:
+        """Handle a reply. Return a message's channel and payload."""
         kind = reply[0]
         if kind in (b"message", b"pmessage"):
-            return await self._deliver(reply[-2].decode(), reply[-1])
+            return reply[-2].decode(), reply[-1]
         if kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
             self._ready_if_confirmed()
-        return 0
+        return None
 
     def outage_logged(self) -> None:
         """Note that the log says that a server is lost."""

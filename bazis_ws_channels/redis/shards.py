@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from redis.exceptions import AskError, RedisError
 
+from .arrivals import Deliver
 from .cluster import ClusterConnection
 from .connection import Connection, connection_to, connection_to_server
 from .hosts import Host
@@ -38,7 +39,7 @@ class ForwardedSubscriber(Subscriber):
     def __init__(
         self,
         cluster: ClusterConnection[Connection],
-        deliver: Callable[[str, bytes], Awaitable[int]],
+        deliver: Deliver,
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
@@ -84,7 +85,7 @@ class ShardedSubscriber(Subscriber):
     def __init__(
         self,
         cluster: ClusterConnection[Connection],
-        deliver: Callable[[str, bytes], Awaitable[int]],
+        deliver: Deliver,
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
@@ -133,7 +134,9 @@ class ShardedSubscriber(Subscriber):
         self._homes[channel] = node
         listener = self._listeners.get(node)
         if listener is None:
-            listener = self._listeners[node] = Listener(partial(_connection, node), self)
+            listener = self._listeners[node] = Listener(
+                partial(_connection, node), self, self._deliver
+            )
             listener.start()
         listener.command("SSUBSCRIBE", channel)
 
@@ -199,14 +202,13 @@ class ShardedSubscriber(Subscriber):
             listener.command("SSUBSCRIBE", channel)
         self._ready_if_confirmed()
 
-    async def handle(self, listener: Listener, reply: Any) -> int:
-        """Handle a reply. Return the number of recipients."""
+    def handle(self, listener: Listener, reply: Any) -> tuple[str, bytes] | None:
+        """Handle a reply. Return a message's channel and payload."""
         kind = reply[0]
         if kind == b"moved":
             self._refused(listener, reply[1])
-            return 0
         if kind not in (b"smessage", b"ssubscribe", b"sunsubscribe"):
-            return 0
+            return None
         channel = reply[1].decode()
         is_home = self._listener_of(channel) is listener
         if kind == b"ssubscribe":
@@ -215,10 +217,10 @@ class ShardedSubscriber(Subscriber):
         elif not is_home:
             pass  # of a node that the channel has left: its new one tells the same
         elif kind == b"smessage":
-            return await self._deliver(channel, reply[2])
+            return channel, reply[2]
         elif self._subscriptions.is_confirmed(channel):
             self._given_up([channel])
-        return 0
+        return None
 
     def disconnected(self, listener: Listener) -> None:
         """Note that all subscriptions at a node are lost, and find out who has its slots."""
@@ -255,7 +257,7 @@ async def _connection(server: Host) -> Connection:
 
 def subscriber_to(
     host: Host,
-    deliver: Callable[[str, bytes], Awaitable[int]],
+    deliver: Deliver,
     on_lost: Callable[[], None],
     on_back: Callable[[], None],
 ) -> Subscriber:

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.threadable import isInIOThread
 
+from ..parcels import Frames
 from ..types import Send
 from .writer import Writer
 
@@ -31,7 +32,7 @@ logger = logging.getLogger("bazis_ws_channels")
 _STOP_SECONDS = 8.0
 #: Attributes of a plain TCP transport that are needed to write a frame to the socket at once. The
 #: last is private. Without them frames go through the transport's `write`, which is slower.
-_NEEDED = ("connected", "writeSomeData", "dataBuffer", "offset", "_tempDataLen")
+_NEEDED = ("connected", "socket", "dataBuffer", "offset", "_tempDataLen")
 
 
 class DaphneWriter(Writer):
@@ -63,7 +64,15 @@ class DaphneWriter(Writer):
         if self._is_paused:
             self._enqueue(frame)
         else:
-            self._write(frame)
+            self._write(_framed(frame))
+
+    def write_all(self, frames: Frames) -> None:
+        """Write frames that other clients get too with one system call, or queue them."""
+        if self._closed or self._is_paused:
+            return super().write_all(frames)
+        if frames.wire is None:
+            frames.wire = b"".join(map(_framed, frames.texts))
+        self._write(frames.wire)
 
     async def close(self, code: int) -> None:
         """Write the close frame behind the transport's pending data.
@@ -86,22 +95,24 @@ class DaphneWriter(Writer):
         super().abandon()
         self._detach()
 
-    def _write(self, frame: str | bytes) -> None:
+    def _write(self, data: bytes) -> None:
         """Write to the transport. autobahn's `sendPreparedMessage` would format a debug log line
         for each frame, logged or not, which costs more than the rest of a delivery.
         """
-        protocol, data = self._protocol, _framed(frame)
+        protocol = self._protocol
         if protocol.state != protocol.STATE_OPEN:
             return
         transport = protocol.transport
         if self._is_direct and _is_drained(transport):
             # Write to the socket at once, as asyncio does. Twisted would register with the selector
             # first and unregister afterwards: two more system calls for each frame.
-            written = transport.writeSomeData(data)
+            try:
+                written = transport.socket.send(data)
+            except OSError:
+                written = 0  # the buffer is full, or the connection is lost, as `write` finds too
             if written == len(data):
                 return
-            if isinstance(written, int):  # otherwise an error, which `write` meets too
-                data = data[written:]
+            data = data[written:]
         transport.write(data)
 
     def _detach(self) -> None:
@@ -124,7 +135,7 @@ class DaphneWriter(Writer):
         while self._pending and not self._is_paused:
             frame = self._pending.popleft()
             self._bytes -= len(frame)
-            self._write(frame)
+            self._write(_framed(frame))
 
     def stopProducing(self) -> None:
         """Called by Twisted when the connection is gone."""

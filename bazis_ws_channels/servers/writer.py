@@ -15,6 +15,7 @@ from typing import Any
 from channels.sessions import InstanceSessionWrapper
 
 from ..conf import conf
+from ..parcels import Frames
 from ..types import Send
 
 __all__ = ["Writer", "server_send"]
@@ -60,6 +61,11 @@ class Writer:
             self._task = asyncio.create_task(self._drain())
         else:
             self._wake_up()
+
+    def write_all(self, frames: Frames) -> None:
+        """Send text frames that other clients get too, in order."""
+        for text in frames.texts:
+            self.write(text)
 
     async def close(self, code: int) -> None:
         """Send pending frames, if the client takes them, then the close frame. Call it once."""

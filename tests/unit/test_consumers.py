@@ -8,6 +8,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from bazis_ws_channels.consumers import UserWsConsumer
+from bazis_ws_channels.parcels import Parcel
 from bazis_ws_channels.presence.stores import forget_store, get_store
 from bazis_ws_channels.presence.stores.base import Counts
 from bazis_ws_channels.presence.tracker import current_tracker
@@ -418,7 +419,7 @@ class DirectLayer(InMemoryChannelLayer):
 
     async def send(self, channel, message):
         """Send to one consumer."""
-        if not self.takers[channel](message):
+        if not self.takers[channel](Parcel(message)):
             await super().send(channel, message)
 
 

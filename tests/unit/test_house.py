@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2] / PACKAGE
 #: From the ground up: a module may import from lower floors, and from its own package.
 FLOORS = [
     {
-        "buckets", "conf", "counters", "exceptions", "groups", "loops", "membership", "protocol",
-        "signals", "times", "types", "users",
+        "buckets", "conf", "counters", "exceptions", "groups", "loops", "membership", "parcels",
+        "protocol", "signals", "times", "types", "users",
     },
     {"redis", "servers"},
     {"history"},

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from bazis_ws_channels import layers
+from bazis_ws_channels import layers, loops
 from bazis_ws_channels.layers import RedisPubSubChannelLayer
 from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.pool import pool_of
@@ -74,7 +74,7 @@ async def test_groups(layer, fake_redis):
     taken = []
     for channel in (first, second):
         await layer.group_add("g", channel)
-        layer.receive_directly(channel, lambda event: taken.append(event) or True)
+        layer.receive_directly(channel, lambda parcel: taken.append(parcel) or True)
     assert layer.groups == {"asgi__group__g": {first, second}}
     fake_redis.send([b"message", b"asgi__group__g", layer.serialize({"type": "x"})])
     await until(lambda: len(taken) == 2)
@@ -87,24 +87,61 @@ async def test_groups(layer, fake_redis):
 
 
 async def test_many_deliveries_leave_others_their_turn(layer, fake_redis, monkeypatch):
-    """After so many; a channel that goes meanwhile gets nothing."""
-    monkeypatch.setattr(layers, "_DELIVERIES_A_TURN", 1)
+    """After a while; a channel that goes meanwhile gets nothing."""
+    monkeypatch.setattr(layers, "_RECIPIENTS_A_LOOK", 1)
+    monkeypatch.setattr(loops, "_TURN_SECONDS", 0)
     channels = [await layer.new_channel() for _ in range(3)]
     taken = []
 
-    def take(event):
-        taken.append(event)
+    def take(parcel):
+        taken.append(parcel)
+        asyncio.get_running_loop().call_soon(discard)
+        return True
+
+    def discard():
         for channel in channels[1:]:
             layer.discard_channel(channel)
-        return True
 
     for channel in channels:
         await layer.group_add("g", channel)
         layer.receive_directly(channel, take)
     part = layer._parts.get()
     monkeypatch.setattr(part.members, "recipients", lambda name: channels)
-    assert await part.deliver("asgi__group__g", layer.serialize({"type": "x"})) == 3
+    await part.deliver("asgi__group__g", [layer.serialize({"type": "x"})])
     assert len(taken) == 1
+
+
+def push(layer, text, group="g", **more):
+    """Return what Redis sends of a message of this package."""
+    event = {"type": "ws.push", "group": group, "text": text, **more}
+    return [b"message", b"asgi__group__" + group.encode(), layer.serialize(event)]
+
+
+async def test_what_comes_at_once_is_handed_out_together(layer, fake_redis):
+    """Messages of one group that follow one another; anything else by itself, in its place."""
+    channel, taken = await layer.new_channel(), []
+    for group in "gh":
+        await layer.group_add(group, channel)
+    layer.receive_directly(channel, lambda parcel: not taken.append(parcel))
+    other = [b"message", b"asgi__group__g", layer.serialize({"type": "order.shipped"})]
+    for reply in (
+        push(layer, "1"), push(layer, "2"), other, push(layer, "3"), push(layer, "4", "h"),
+        push(layer, "5", "h"), push(layer, "6", "h", __asgi_channel__=channel), other, other,
+    ):  # fmt: skip
+        fake_redis.send(reply)
+    await until(lambda: sum(len(parcel.events) for parcel in taken) == 9)
+    assert [[event.get("text", "-") for event in parcel.events] for parcel in taken] == [
+        ["1", "2"], ["-"], ["3"], ["4", "5"], ["6"], ["-"], ["-"],
+    ]  # fmt: skip
+
+
+async def test_who_receives_gets_one_message_at_a_time(layer, fake_redis):
+    """Those that came together, too; a message that can't be decoded stops no other."""
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    for reply in (push(layer, "1"), [*push(layer, "x")[:2], b"\xff"], push(layer, "2")):
+        fake_redis.send(reply)
+    assert [(await layer.receive(channel))["text"] for _ in range(2)] == ["1", "2"]
 
 
 async def test_a_loss_is_told_to_everybody(fake_redis, caplog):

@@ -6,7 +6,8 @@ import weakref
 
 import pytest
 
-from bazis_ws_channels.loops import LoopLocal
+from bazis_ws_channels import loops
+from bazis_ws_channels.loops import LoopLocal, Turn
 
 
 class Value:
@@ -78,3 +79,17 @@ def test_there_is_no_value_without_a_loop(local):
     """Sync code is told at once."""
     with pytest.raises(RuntimeError):
         local.get()
+
+
+async def test_a_turn_ends(monkeypatch):
+    """By the clock; then others run, and the next one begins."""
+    turn, ran = Turn(), []
+    assert not turn.is_over
+    monkeypatch.setattr(loops, "_TURN_SECONDS", 0)
+    turn = Turn()
+    assert turn.is_over
+    asyncio.get_running_loop().call_soon(ran.append, True)
+    monkeypatch.setattr(loops, "_TURN_SECONDS", 60)
+    await turn.end()
+    assert ran == [True]
+    assert not turn.is_over

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bazis_ws_channels.membership import Mailbox, Membership
+from bazis_ws_channels.parcels import Parcel
 
 
 @pytest.fixture
@@ -61,14 +62,15 @@ def test_a_mailbox_keeps_what_nobody_takes():
     """In order: where something waits already, the taker isn't asked."""
     taken = []
     mailbox = Mailbox()
-    mailbox.deliver({"n": 1}, b"1")
-    mailbox.taker = lambda event: taken.append(event) or True
-    mailbox.deliver({"n": 2}, b"2")
+    mailbox.deliver(Parcel({"n": 1}, b"1"))
+    mailbox.taker = lambda parcel: taken.append(parcel) or True
+    mailbox.deliver(Parcel({"n": 2}, b"2"))
     assert (mailbox.get_nowait(), mailbox.get_nowait()) == (b"1", b"2")
-    mailbox.deliver({"n": 3}, b"3")
-    assert taken == [{"n": 3}]
-    mailbox.taker = lambda event: False
-    mailbox.deliver({"n": 4}, b"4")
+    third = Parcel({"n": 3}, b"3")
+    mailbox.deliver(third)
+    assert taken == [third]
+    mailbox.taker = lambda parcel: False
+    mailbox.deliver(Parcel({"n": 4}, b"4"))
     assert mailbox.get_nowait() == b"4"
 
 

@@ -14,6 +14,7 @@ from bazis_ws_channels.connection.anonymous import AnonymousSession
 from bazis_ws_channels.connection.visitors import Visitors, current_visitors
 from bazis_ws_channels.counters import counts
 from bazis_ws_channels.exceptions import ServerBusy, SessionRefused
+from bazis_ws_channels.parcels import Parcel
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Counts
 from bazis_ws_channels.presence.tracker import current_tracker
@@ -83,7 +84,7 @@ async def test_from_nobody_to_a_user_and_back(world, make_user):  # noqa: F811
     await world.told()
     assert world.gate.session.pk == 1
     assert world.scope["user"] is alice
-    world.gate.deliver({"type": "ws.push", "group": first.group, "text": '"late"'})
+    world.gate.deliver(Parcel({"type": "ws.push", "group": first.group, "text": '"late"'}))
     await world.gate.admit(anonymous("x" * 16))
     assert get_store().ask(Counts(["1"])) == [0]
     joined = [name for name, members in get_channel_layer().groups.items() if members]

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from bazis_ws_channels.connection.gate import Gate
 from bazis_ws_channels.connection.inbox import Inbox
 from bazis_ws_channels.exceptions import PresenceUnavailable, SessionRefused
+from bazis_ws_channels.parcels import Parcel
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Counts, RevokeBefore
 from bazis_ws_channels.presence.tracker import current_tracker
@@ -73,7 +74,7 @@ async def test_no_session(world):
     """Everything is quiet."""
     assert not world.gate.is_live
     assert world.gate.names == {}
-    world.gate.deliver({"type": "ws.push", "group": "common", "text": "1"})
+    world.gate.deliver(Parcel({"type": "ws.push", "group": "common", "text": "1"}))
     world.gate.refresh(is_settled=True)
     await world.gate.watch([2])
     await world.gate.unwatch([2])
@@ -115,8 +116,8 @@ async def test_another_user_takes_the_place(world, alice, make_user):
     await world.gate.admit(identity(make_user(2)))
     assert counts("1", "2") == [0, 1]
     assert world.ended == 1
-    world.gate.deliver({"type": "ws.push", "group": "user_ws.1", "text": '"late"'})
-    world.gate.deliver({"type": "ws.push", "group": "user_ws.2", "text": '"mine"'})
+    world.gate.deliver(Parcel({"type": "ws.push", "group": "user_ws.1", "text": '"late"'}))
+    world.gate.deliver(Parcel({"type": "ws.push", "group": "user_ws.2", "text": '"mine"'}))
     assert await world.told() == ["subscribed", "subscribed", "mine"]
     assert world.started == 2
 
@@ -201,9 +202,9 @@ async def test_watches_are_the_sessions(world, alice):
     await world.gate.admit(identity(alice))
     await world.gate.watch([2])
     change = {"type": "ws.presence", "user": "2", "seq": 10**18, "is_online": True, "last_seen": 1}
-    world.gate.deliver(change)
+    world.gate.deliver(Parcel(change))
     await world.gate.unwatch([2])
-    world.gate.deliver({**change, "seq": 10**18 + 1, "is_online": False})
+    world.gate.deliver(Parcel({**change, "seq": 10**18 + 1, "is_online": False}))
     assert await world.told() == ["subscribed", "presence", "presence"]
 
 

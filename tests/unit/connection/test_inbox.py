@@ -6,6 +6,7 @@ import pytest
 from channels.layers import get_channel_layer
 
 from bazis_ws_channels.connection.inbox import Inbox
+from bazis_ws_channels.parcels import Parcel
 
 PUSH = {"type": "ws.push", "group": "g", "text": "1"}
 OTHER = {"type": "chat.message"}
@@ -23,11 +24,11 @@ class World:
         self.missed = []
         self.inbox = Inbox(layer, tasks, self.deliver, self.dispatch)
 
-    def deliver(self, event):
-        """Take an event of the package."""
+    def deliver(self, parcel):
+        """Take events of the package."""
         if self.error is not None:
             raise self.error
-        self.events.append(event)
+        self.events += parcel.events
 
     async def dispatch(self, event):
         """Take another, which may wait."""
@@ -70,18 +71,18 @@ async def test_nothing_overtakes_a_method_that_waits(world):
     world.may_go_on.clear()
     await layer.send(channel, OTHER)
     await world.is_busy.wait()
-    assert world.inbox.take(PUSH) is False
+    assert world.inbox.take(Parcel(PUSH)) is False
     await layer.send(channel, PUSH)
     world.may_go_on.set()
     assert await world.has(2) == [OTHER, PUSH]
-    assert world.inbox.take(PUSH) is True
+    assert world.inbox.take(Parcel(PUSH)) is True
 
 
 async def test_a_delivery_that_fails_ends_its_own_connection(world, told, caplog):
     """The layer, and so all others, don't notice."""
     await world.inbox.open((), print)
     world.error = RuntimeError("a bug")
-    assert world.inbox.take(PUSH) is True
+    assert world.inbox.take(Parcel(PUSH)) is True
     async with asyncio.timeout(5):
         while not told.calls:
             await asyncio.sleep(0)
@@ -147,8 +148,8 @@ async def test_our_layer_hands_over_without_a_turn_of_the_loop(tasks):
     layer = DirectLayer()
     world = World(layer, tasks)
     await world.inbox.open(("team",), print)
-    assert layer.taker(PUSH) is True
-    assert layer.taker(OTHER) is False
+    assert layer.taker(Parcel(PUSH)) is True
+    assert layer.taker(Parcel(OTHER)) is False
     assert world.events == [PUSH]
     assert layer.reconnect_listeners == {print}
     await world.inbox.close()
@@ -161,16 +162,16 @@ async def test_only_an_event_that_must_wait_is_waited_for(tasks):
     layer = DirectLayer()
     world = World(layer, tasks)
     await world.inbox.open((), print)
-    assert layer.taker(PUSH) is True
+    assert layer.taker(Parcel(PUSH)) is True
     await asyncio.sleep(0)
     assert layer.receivers == 0
     for event in (OTHER, OTHER):
         layer.waiting.append(event)
-        assert layer.taker(event) is False
+        assert layer.taker(Parcel(event)) is False
     assert await world.has(3) == [PUSH, OTHER, OTHER]
     await asyncio.sleep(0)
     assert layer.receivers == 3
-    assert layer.taker(PUSH) is True
+    assert layer.taker(Parcel(PUSH)) is True
 
 
 async def test_an_inbox_that_never_opened_closes(tasks):

@@ -7,7 +7,11 @@ import pytest
 from channels.layers import get_channel_layer
 
 from bazis_ws_channels.connection.session import Session
+from bazis_ws_channels.counters import counts
 from bazis_ws_channels.exceptions import SessionRefused
+from bazis_ws_channels.history.positions import Position
+from bazis_ws_channels.layers import InMemoryChannelLayer
+from bazis_ws_channels.parcels import Parcel
 from bazis_ws_channels.presence.stores import get_store
 from bazis_ws_channels.presence.stores.base import Counts, RevokeBefore
 from tests.unit.connection.people import identity
@@ -18,23 +22,38 @@ def push(group, text):
     return {"type": "ws.push", "group": group, "text": text}
 
 
+class Line:
+    """Frames to the client."""
+
+    def __init__(self):
+        self.frames, self.writes = [], 0
+
+    def push(self, frame):
+        """Send one."""
+        self.frames.append(frame)
+        self.writes += 1
+
+    def push_all(self, frames):
+        """Send some together."""
+        self.frames += frames.texts
+        self.writes += 1
+
+
 class World:
     """A session and its client."""
 
-    def __init__(self, who):
-        self.written, self.expired = [], []
-        self.layer = get_channel_layer()
+    def __init__(self, who, layer=None):
+        self.line, self.expired = Line(), []
+        self.layer = layer or get_channel_layer()
         end = lambda *args: self.expired.append(args)  # noqa: E731
-        self.session = Session(
-            who, self, self.layer, "specific.c", self.written.append, asyncio.Lock(), end
-        )
+        self.session = Session(who, self, self.layer, "specific.c", self.line, asyncio.Lock(), end)
 
     def refresh(self, *, is_settled):
         """Look again."""
 
     def told(self):
         """Return what was written."""
-        return [json.loads(frame) for frame in self.written]
+        return [json.loads(frame) for frame in self.line.frames]
 
     def connections(self):
         """Return how many connections presence counts."""
@@ -45,8 +64,8 @@ class World:
 def make(make_user):
     """Make a session: ``make(expires_in=60)``."""
 
-    def make(pk=1, **options):
-        return World(identity(make_user(pk), **options))
+    def make(pk=1, layer=None, **options):
+        return World(identity(make_user(pk), **options), layer)
 
     return make
 
@@ -73,22 +92,75 @@ async def test_what_comes_before_it_is_live_waits(make):
     """In order, behind `subscribed`; that of other groups is dropped."""
     world = make()
     session = world.session
-    session.deliver(push("user_ws.1", '"1"'))
-    session.deliver(push("user_ws.2", '"not mine"'))
-    session.deliver(push("common", '"2"'))
+    session.deliver(Parcel(push("user_ws.1", '"1"')))
+    session.deliver(Parcel(push("user_ws.2", '"not mine"')))
+    session.deliver(Parcel(push("common", '"2"')))
     await session.open(None)
-    session.deliver(push("user_ws.1", '"3"'))
+    session.deliver(Parcel(push("user_ws.1", '"3"')))
     assert world.told()[1:] == ["1", "2", "3"]
+
+
+def parcel(*messages):
+    """Return messages that came together."""
+    parcel = Parcel(messages[0], b"")
+    for message in messages[1:]:
+        parcel.add(message, b"")
+    return parcel
+
+
+def recorded(session, *numbers):
+    """Return messages to everybody, so far behind what the session has."""
+    top = session._replay.places["common"].last.offset
+    at = [Position(top + number, "12345678") for number in numbers]
+    return [{**push("common", f'{{"n":{each.offset}}}'), "position": each} for each in at]
+
+
+async def test_what_comes_together_goes_together(make):
+    """From the second session on that gets it: the first has made the frames."""
+    worlds = [make(pk) for pk in (1, 2)]
+    for world in worlds:
+        await world.session.open(None)
+    both = parcel(push("common", "1"), push("common", "2"))
+    before = counts.delivered
+    for world in worlds:
+        world.session.deliver(both)
+        assert world.told()[1:] == [1, 2]
+    assert [world.line.writes for world in worlds] == [3, 2]
+    assert counts.delivered == before + 4
+    for world in worlds:
+        await world.session.close()
+
+
+async def test_recorded_ones_go_together_to_those_who_have_what_is_before(make):
+    """The others get what they lack of them, and are told what they missed."""
+    layer = InMemoryChannelLayer()
+    first, second, ahead, _ = worlds = [make(pk, layer) for pk in (1, 2, 3, 4)]
+    for world in worlds:
+        await world.session.open(None)
+    one, two = recorded(first.session, 1, 2)
+    both, third = parcel(one, two), parcel(*recorded(first.session, 3))
+    ahead.session.deliver(Parcel(one))
+    for world in (first, second, ahead):
+        world.session.deliver(both)
+    for world in worlds:
+        world.session.deliver(third)
+    numbers = [[each.get("n") or each["type"] for each in world.told()[1:]] for world in worlds]
+    top = one["position"].offset
+    assert numbers[:3] == [[top, top + 1, top + 2]] * 3
+    assert numbers[3] == ["missed", top + 2]
+    assert [world.line.writes for world in worlds] == [4, 3, 4, 3]
+    for world in worlds:
+        await world.session.close()
 
 
 async def test_a_refused_session_shows_nothing(make):
     """To somebody who isn't let in."""
     get_store().ask(RevokeBefore("1", None, 60))
     world = make(issued_at=1)
-    world.session.deliver(push("common", '"secret"'))
+    world.session.deliver(Parcel(push("common", '"secret"')))
     with pytest.raises(SessionRefused):
         await world.session.open(None)
-    assert world.written == []
+    assert world.line.frames == []
     await world.session.close()
     assert not any(world.layer.groups.values())
 

@@ -7,9 +7,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.history import healer as module
-from bazis_ws_channels.history.follower import Follower
+from bazis_ws_channels.history.follower import Follower, Received
 from bazis_ws_channels.history.healer import Healer
 from bazis_ws_channels.history.positions import Tail
+from bazis_ws_channels.parcels import Parcel
 from tests.kit import PATIENCE_SECONDS, until
 from tests.unit.history.streams import at, entry, tail
 
@@ -61,10 +62,9 @@ class World:
             raise ValueError("not an event")
         return {"type": "ws.push", "text": data[1:].decode()}
 
-    async def hand_out(self, channel, event, data):
-        """Take a message."""
-        self.given.append((channel, event["text"]))
-        return 1
+    async def hand_out(self, channel, parcel):
+        """Take messages."""
+        self.given += [(channel, event["text"]) for event in parcel.events]
 
     def tell_break(self, channel, position):
         """Take the news."""
@@ -78,12 +78,15 @@ class World:
         return await self.healer.open(channels, [None] * len(channels))
 
     async def deliver(self, message, channel="c", kind="ws.push"):
-        """Let a message come by pub/sub."""
+        """Let a message come by pub/sub. Tell whether it was handed out at once."""
         text = f"{message.position.offset}" if message else "unrecorded"
         event = {"type": kind, "text": text}
         data = message.data if message else b"x"
         follower = self.healer.followers[channel]
-        return await self.healer.deliver(channel, follower, message, event, data)
+        if not self.healer.admits(follower, Received(message, event, data)):
+            return False
+        await self.healer.hand_out(channel, follower, Parcel(event, data))
+        return True
 
     async def healed(self):
         """Wait until nothing is being healed."""
@@ -108,7 +111,7 @@ async def test_what_is_whole_is_handed_out(world):
     """Redis is asked once, when the session opens."""
     await world.begin("c")
     for number in (6, 7):
-        assert await world.deliver(entry(number)) == 1
+        assert await world.deliver(entry(number))
     assert world.texts() == ["6", "7"]
     assert len(world.reader.asked) == 1
     assert world.healer._task is None
@@ -117,8 +120,8 @@ async def test_what_is_whole_is_handed_out(world):
 async def test_what_is_not_recorded_has_no_place(world):
     """It is handed out at once."""
     await world.begin("c")
-    assert await world.deliver(None) == 1
-    assert await world.deliver(entry(6)) == 1
+    assert await world.deliver(None)
+    assert await world.deliver(entry(6))
     assert world.texts() == ["unrecorded", "6"]
 
 
@@ -128,15 +131,15 @@ async def test_a_gap_is_healed_in_order_and_once(world):
     world.reader.may_answer.clear()
     world.reader.streams["c"] = tail(8, kept=3)
     for number in (8, 9):
-        assert await world.deliver(entry(number)) == 0
-    assert await world.deliver(None) == 0
+        assert not await world.deliver(entry(number))
+    assert not await world.deliver(None)
     assert world.texts() == []
     world.reader.may_answer.set()
     await world.healed()
     assert world.texts() == ["6", "7", "8", "8", "9", "unrecorded"]  # sessions pass over the second
     assert world.breaks == []
     assert world.reader.asked[-1] == {"c": at(5)}
-    assert await world.deliver(entry(10)) == 1
+    assert await world.deliver(entry(10))
 
 
 async def test_the_end_of_a_session_waits_for_nothing(world):
@@ -144,8 +147,8 @@ async def test_the_end_of_a_session_waits_for_nothing(world):
     await world.begin("c")
     world.reader.may_answer.clear()
     await world.deliver(entry(8))
-    assert await world.deliver(None, kind="ws.end") == 1
-    assert await world.deliver(None, kind="order.shipped") == 0
+    assert await world.deliver(None, kind="ws.end")
+    assert not await world.deliver(None, kind="order.shipped")
     assert world.texts() == ["unrecorded"]
 
 
@@ -166,7 +169,7 @@ async def test_a_message_of_a_lost_history_is_dropped(world):
     await world.deliver(entry(7, "b"))
     await world.healed()
     assert world.texts() == ["6"]
-    assert await world.deliver(entry(7)) == 1
+    assert await world.deliver(entry(7))
 
 
 async def test_a_message_that_came_after_the_question_is_asked_about_again(world):
@@ -202,7 +205,7 @@ async def test_one_shard_is_away(world):
     world.reader.streams = {"c": AWAY, "d": tail(6, kept=1)}
     world.healer.heal()
     await until(lambda: world.texts("d") == ["6"])
-    assert await world.deliver(entry(7), "d") == 1
+    assert await world.deliver(entry(7), "d")
     assert world.texts("c") == []
     world.reader.streams["c"] = tail(6, kept=1)
     await world.healed()
@@ -238,13 +241,13 @@ async def test_only_so_many_are_held(world, monkeypatch):
     world.healer.heal()
     await until(lambda: len(world.reader.asked) == 2)
     for number in (6, 7, 8, 9):
-        assert await world.deliver(entry(number)) == 0
+        assert not await world.deliver(entry(number))
     assert len(world.healer.followers["c"].held) == 2
     world.reader.may_answer.set()
     await world.healed()
     assert world.texts() == ["6", "7"]
     world.reader.streams["c"] = tail(10, kept=3)
-    assert await world.deliver(entry(10)) == 0
+    assert not await world.deliver(entry(10))
     await world.healed()
     assert world.texts() == ["6", "7", "8", "9", "10", "10"]
 

@@ -6,7 +6,6 @@ import pytest
 
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
 from bazis_ws_channels.redis import link, pubsub, subscriptions
-from bazis_ws_channels.redis import listener as listening
 from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.connection import Connection
 from bazis_ws_channels.redis.hosts import Host
@@ -159,10 +158,9 @@ class World:
         """Return the connection."""
         return self.connection
 
-    async def deliver(self, name, data):
-        """Take a message."""
-        self.delivered.append((name, data))
-        return 1
+    async def deliver(self, name, payloads):
+        """Take messages."""
+        self.delivered += [(name, data) for data in payloads]
 
     async def close(self):
         """Close both."""
@@ -303,26 +301,35 @@ async def test_a_delivery_that_fails_is_logged_and_the_link_made_anew(world, fak
     """With its traceback: it is a bug."""
     await world.subscriber.subscribe("a")
 
-    async def fails(name, data):
+    async def fails(name, payloads):
         raise RuntimeError("a bug")
 
-    world.subscriber._deliver = fails
+    world.subscriber._listener._arrivals._deliver = fails
     fake_redis.send([b"message", b"a", b"1"])
     await until(lambda: world.told == ["lost", "back"])
-    [record] = [each for each in caplog.records if "No subscriptions" in each.getMessage()]
+    [record] = [each for each in caplog.records if "be handed out" in each.getMessage()]
     assert record.exc_info
 
 
-async def test_much_that_came_at_once_leaves_the_loop_its_turns(world, fake_redis, monkeypatch):
-    """After so many deliveries."""
-    monkeypatch.setattr(listening, "_DELIVERIES_A_TURN", 2)
+async def test_what_came_before_a_loss_is_delivered(world, fake_redis):
+    """The end of the connection doesn't cut off what is being handed out."""
+    may_go_on = asyncio.Event()
+
+    async def waits(name, payloads):
+        await may_go_on.wait()
+        await world.deliver(name, payloads)
+
+    world.subscriber._listener._arrivals._deliver = waits
     await world.subscriber.subscribe("a")
-    world.subscriber._listener.reconnect()
+    fake_redis.send([b"message", b"a", b"1"])
+    await until(lambda: world.subscriber._listener._arrivals._task is not None)
+    fake_redis.cut()
     await until(lambda: world.told == ["lost", "back"])
-    for n in range(5):
-        fake_redis.send([b"message", b"a", b"%d" % n])
-    await until(lambda: len(world.delivered) == 5)
-    assert [data for _, data in world.delivered] == [b"%d" % n for n in range(5)]
+    assert world.delivered == []
+    fake_redis.send([b"message", b"a", b"2"])
+    may_go_on.set()
+    await until(lambda: len(world.delivered) == 2)
+    assert world.delivered == [("a", b"1"), ("a", b"2")]
 
 
 async def test_close_forgets_everything(world, fake_redis):

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from bazis_ws_channels.parcels import Frames
 from bazis_ws_channels.servers import daphne, make_writer, on_server_stop
 from bazis_ws_channels.servers.daphne import DaphneWriter, protocol_of
 from bazis_ws_channels.servers.daphne_options import spare_dump
@@ -30,12 +31,12 @@ class Transport(Connection):
         self.takes, self.at_once, self.buffered = takes, b"", b""
         self.connected, self.disconnecting = True, False
         self.dataBuffer, self.offset, self._tempDataLen = b"", 0, 0
-        self.producers = []
+        self.socket, self.producers = self, []
 
-    def writeSomeData(self, data):
+    def send(self, data):
         """Take what the socket takes."""
         if isinstance(self.takes, Exception):
-            return self.takes
+            raise self.takes
         self.at_once += data[: self.takes]
         return min(len(data), self.takes)
 
@@ -96,6 +97,32 @@ def test_a_frame_goes_to_the_socket_at_once():
     assert protocol.transport.at_once == frame("hello") + b"\x82\x01\x00"
     assert protocol.transport.buffered == b""
     assert protocol.transport.producers == [None, writer]
+
+
+def test_frames_for_many_go_with_one_write():
+    """Framed once for all of them."""
+    frames, writes = Frames(["one", "two"]), []
+    for _ in range(2):
+        protocol, writer, _ = make(Transport())
+        send = protocol.transport.send
+        protocol.transport.send = lambda data, send=send: writes.append(data) or send(data)
+        writer.write_all(frames)
+        assert protocol.transport.at_once == frame("one") + frame("two")
+    assert len(writes) == 2
+    assert writes[0] is writes[1]
+
+
+def test_frames_for_many_wait_while_the_transport_is_full():
+    """One by one, as any; and nothing is written to a closed one."""
+    protocol, writer, _ = make(Transport())
+    writer.pauseProducing()
+    writer.write_all(Frames(["one", "two"]))
+    assert protocol.transport.at_once == b""
+    writer.resumeProducing()
+    assert protocol.transport.at_once == frame("one") + frame("two")
+    writer.abandon()
+    writer.write_all(Frames(["three"]))
+    assert protocol.transport.at_once == frame("one") + frame("two")
 
 
 def test_what_the_socket_does_not_take_is_buffered():
@@ -193,13 +220,13 @@ def test_a_transport_that_fills_up_again_stops_in_the_middle():
     writer.pauseProducing()
     writer.write("1")
     writer.write("2")
-    write = protocol.transport.writeSomeData
+    write = protocol.transport.send
 
     def fills_up(data):
         writer.pauseProducing()
         return write(data)
 
-    protocol.transport.writeSomeData = fills_up
+    protocol.transport.send = fills_up
     writer.resumeProducing()
     assert protocol.transport.at_once == frame("1")
     writer.resumeProducing()

@@ -1,0 +1,102 @@
+"""Messages of one channel that came one after another and are handed out together. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .types import Event
+
+__all__ = ["Frames", "Parcel", "published_at"]
+
+#: Size up to which messages are put together: a socket's buffer takes it, so one write does.
+_MOST_BYTES = 65536
+#: The kind of messages that are put together.
+_PUSH = "ws.push"
+
+
+class Frames:
+    """Text frames that many clients get, in order.
+
+    Attributes:
+        texts: the frames.
+        wire: all of them as a server writes them to a socket; made by the first that does.
+    """
+
+    __slots__ = ("texts", "wire")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.wire: bytes | None = None
+
+
+class Parcel:
+    """One message, or several published to one group that continue one another.
+
+    All recipients share the events: none changes them.
+
+    Attributes:
+        kind: the ``type`` of all events.
+        group: the group they are for, where their kind has one.
+        events: in order.
+        payloads: the same, as Redis sent them.
+        offset: the place of the first in its stream; None where they are not recorded.
+        published_at: when they were, in seconds since the epoch, of those that tell.
+        frames: what clients get who miss nothing before; None until `seal`.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "events",
+        "frames",
+        "group",
+        "kind",
+        "offset",
+        "payloads",
+        "published_at",
+    )
+
+    def __init__(self, event: Event, payload: bytes = b"") -> None:
+        self.kind: Any = event.get("type")
+        self.group: Any = event.get("group")
+        self.events = [event]
+        self.payloads = [payload]
+        self.offset = _offset(event)
+        self.published_at = published_at(event)
+        self.frames: Frames | None = None
+        self._bytes = len(payload)
+
+    def fits(self, event: Event, payload: bytes) -> bool:
+        """Tell whether a message, the next on its channel, may be added."""
+        following = None if self.offset is None else self.offset + len(self.events)
+        return (
+            self.kind == event.get("type") == _PUSH
+            and self.group == event.get("group")
+            and _offset(event) == following
+            and self._bytes + len(payload) <= _MOST_BYTES
+        )
+
+    def add(self, event: Event, payload: bytes) -> None:
+        """Add a message that fits."""
+        self.events.append(event)
+        self.payloads.append(payload)
+        self.published_at += published_at(event)
+        self._bytes += len(payload)
+
+    def seal(self) -> None:
+        """Keep the frames, if all have been made: one who got the messages made them."""
+        key = "text" if self.offset is None else "frame"
+        if self.kind == _PUSH and all(key in event for event in self.events):
+            self.frames = Frames([event[key] for event in self.events])
+
+
+def _offset(event: Event) -> int | None:
+    # Anybody can send an event that looks like ours; only a recorded one has a tuple there.
+    position = event.get("position")
+    return position[0] if isinstance(position, tuple) else None
+
+
+def published_at(event: Event) -> tuple[float, ...]:
+    """Return when a message was published; empty if it doesn't tell."""
+    at = event.get("at")
+    return (at,) if isinstance(at, float) else ()
