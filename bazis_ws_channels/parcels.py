@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .protocol import positioned
 from .types import Event
 
-__all__ = ["Frames", "Parcel", "published_at"]
+__all__ = ["Frames", "Parcel", "frame_of", "published_at"]
 
 #: Size up to which messages are put together: a socket's buffer takes it, so one write does.
 _MOST_BYTES = 65536
@@ -33,7 +34,7 @@ class Frames:
 class Parcel:
     """One message, or several published to one group that continue one another.
 
-    All recipients share the events: none changes them.
+    All recipients share the events.
 
     Attributes:
         kind: the ``type`` of all events.
@@ -42,13 +43,12 @@ class Parcel:
         payloads: the same, as Redis sent them.
         offset: the place of the first in its stream; None where they are not recorded.
         published_at: when they were, in seconds since the epoch, of those that tell.
-        frames: what clients get who miss nothing before; None until `seal`.
     """
 
     __slots__ = (
         "_bytes",
+        "_frames",
         "events",
-        "frames",
         "group",
         "kind",
         "offset",
@@ -63,7 +63,7 @@ class Parcel:
         self.payloads = [payload]
         self.offset = _offset(event)
         self.published_at = published_at(event)
-        self.frames: Frames | None = None
+        self._frames: Frames | None = None
         self._bytes = len(payload)
 
     def fits(self, event: Event, payload: bytes) -> bool:
@@ -83,11 +83,23 @@ class Parcel:
         self.published_at += published_at(event)
         self._bytes += len(payload)
 
-    def seal(self) -> None:
-        """Keep the frames, if all have been made: one who got the messages made them."""
-        key = "text" if self.offset is None else "frame"
-        if self.kind == _PUSH and all(key in event for event in self.events):
-            self.frames = Frames([event[key] for event in self.events])
+    def frames(self, stream: str) -> Frames:
+        """Return what a client gets who lacks nothing before; made once for all."""
+        if self._frames is None:
+            if self.offset is None:
+                texts = [event["text"] for event in self.events]
+            else:
+                texts = [frame_of(event, stream) for event in self.events]
+            self._frames = Frames(texts)
+        return self._frames
+
+
+def frame_of(event: Event, stream: str) -> str:
+    """Return the frame of a recorded message; made once for all who get the event."""
+    if "frame" not in event:
+        event["frame"] = positioned(event["text"], stream, str(event["position"]))
+    frame: str = event["frame"]
+    return frame
 
 
 def _offset(event: Event) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..counters import counts
 from ..history.base import Streams
 from ..history.positions import STREAMS, Entry, Position, Since, missing
-from ..parcels import Parcel, published_at
+from ..parcels import Parcel, frame_of, published_at
 from ..protocol import missed_frame, positioned
 from ..types import Event
 
@@ -162,10 +162,8 @@ class Replay:
         if self._lost:
             self._tell()
         place.move(position)
-        if "frame" not in event:  # made once for all who get the event
-            event["frame"] = positioned(event["text"], place.stream, str(position))
         counts.note_delivered(1, published_at(event))
-        self._write(event["frame"])
+        self._write(frame_of(event, place.stream))
 
     def _lose(self, event: Event) -> None:
         """Note that messages of a stream are lost, and where it goes on."""

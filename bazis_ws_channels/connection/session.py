@@ -157,14 +157,13 @@ class Session:
             return  # sent to a former session, still in the queue
         if not self.is_live:
             self._held += parcel.events
-        elif parcel.frames is not None and place.move_behind(parcel):
+        elif parcel.kind == "ws.push" and place.move_behind(parcel):
             # One of many who get these messages, in their turn: as little as can be.
-            self._line.push_all(parcel.frames)
+            self._line.push_all(parcel.frames(place.stream))
             counts.note_delivered(len(parcel.events), parcel.published_at)
         else:
             for event in parcel.events:
                 self._replay.give(event)
-            parcel.seal()
 
     def is_ended_by(self, event: Event) -> bool:
         """Tell whether a ``ws.end`` event means this session."""

@@ -1,10 +1,12 @@
 """What is handed out together."""
 
+import json
+
 import pytest
 
 from bazis_ws_channels import parcels
 from bazis_ws_channels.history.positions import Position
-from bazis_ws_channels.parcels import Parcel
+from bazis_ws_channels.parcels import Parcel, frame_of
 
 
 def push(offset=None, group="g", **more):
@@ -63,25 +65,17 @@ def test_a_parcel_is_no_larger_than_one_write(monkeypatch):
     assert not parcel.fits(push(), b"456")
 
 
-def test_the_frames_are_kept_when_all_are_made():
-    """Those with a position, where the messages have one."""
-    first, second = push(5), push(6)
+def test_frames_are_made_once():
+    """With a position, where the messages have one; or by one who got a single message."""
+    first, second = push(5, text='{"n":5}'), push(6, text='{"n":6}')
     parcel = Parcel(first)
     parcel.add(second, b"")
-    first["frame"] = "1"
-    parcel.seal()
-    assert parcel.frames is None
-    second["frame"] = "2"
-    parcel.seal()
-    assert parcel.frames.texts == ["1", "2"]
-    plain = Parcel(push())
-    plain.seal()
-    assert plain.frames.texts == ["t"]
-
-
-@pytest.mark.parametrize("event", [{"type": "ws.end", "text": "t"}, {"type": "ws.push"}])
-def test_what_is_no_message_has_no_frames(event):
-    """Whatever anybody sent."""
-    parcel = Parcel(event)
-    parcel.seal()
-    assert parcel.frames is None
+    made = frame_of(first, "user")
+    frames = parcel.frames("user")
+    assert frames.texts[0] is made
+    assert [json.loads(text) for text in frames.texts] == [
+        {"n": 5, "position": {"user": "5.12345678"}},
+        {"n": 6, "position": {"user": "6.12345678"}},
+    ]
+    assert parcel.frames("user") is frames
+    assert Parcel(push()).frames("user").texts == ["t"]
