@@ -22,7 +22,7 @@ async def has_arrived(send: Any) -> bool:
     calm_collector()
     if "daphne.ws_protocol" not in sys.modules:
         return True
-    from .daphne import protocol_of
+    from .daphne import answer_at_once, protocol_of
     from .daphne_options import limit_early_data, pace_accepts
 
     protocol = protocol_of(server_send(send))
@@ -30,6 +30,7 @@ async def has_arrived(send: Any) -> bool:
         return True
     pace_accepts(protocol.transport)
     limit_early_data(protocol)
+    answer_at_once(protocol.transport)
     for _ in range(2):
         await asyncio.sleep(0)  # the end of the connection may be right behind its request
     return bool(protocol.state != protocol.STATE_CLOSED)

@@ -24,7 +24,7 @@ from ..parcels import Frames
 from ..types import Send
 from .writer import Writer
 
-__all__ = ["DaphneWriter", "on_stop", "protocol_of"]
+__all__ = ["DaphneWriter", "answer_at_once", "on_stop", "protocol_of"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -153,6 +153,24 @@ def protocol_of(send: Any) -> Any | None:
     if not isinstance(protocol, WebSocketProtocol) or protocol.transport is None:
         return None
     return protocol
+
+
+def answer_at_once(transport: Any) -> None:
+    """Let what is written first, the answer to a handshake, go to the socket at once, as frames do
+    (`DaphneWriter`): it saves two system calls and a turn of the loop for each connection.
+    """
+    if not _takes_frames_at_once(transport):
+        return
+    write = transport.write
+
+    def write_first(data: bytes) -> None:
+        del transport.write
+        written = transport.writeSomeData(data) if _is_drained(transport) else 0
+        rest = data[written:] if isinstance(written, int) else data  # else an error, met again
+        if rest:
+            write(rest)
+
+    transport.write = write_first
 
 
 def on_stop(callback: Callable[[], Awaitable[None]]) -> None:

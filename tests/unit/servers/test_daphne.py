@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from bazis_ws_channels.parcels import Frames
 from bazis_ws_channels.servers import daphne, make_writer, on_server_stop
-from bazis_ws_channels.servers.daphne import DaphneWriter, protocol_of
+from bazis_ws_channels.servers.daphne import DaphneWriter, answer_at_once, protocol_of
 from bazis_ws_channels.servers.daphne_options import spare_dump
 
 
@@ -150,6 +150,34 @@ def test_nothing_overtakes_what_waits_in_twisted(state):
     writer.write("hello")
     assert protocol.transport.at_once == b""
     assert protocol.transport.buffered == frame("hello")
+
+
+@pytest.mark.parametrize("takes", [10**9, 3, 0, OSError("gone")])
+def test_the_answer_to_a_handshake_goes_to_the_socket_at_once(takes):
+    """As much of it as the socket takes; whatever comes later goes as Twisted has it."""
+    transport = Transport(takes)
+    answer_at_once(transport)
+    transport.write(b"101")
+    assert transport.at_once + transport.buffered == b"101"
+    assert transport.at_once == b"101"[: takes if isinstance(takes, int) else 0]
+    transport.write(b"more")
+    assert transport.buffered.endswith(b"more")
+    assert "write" not in vars(transport)
+
+
+def test_the_answer_to_a_handshake_overtakes_nothing():
+    """Such as the answer to a request before it, on the same connection."""
+    transport = Transport()
+    answer_at_once(transport)
+    transport._tempDataLen = 5
+    transport.write(b"101")
+    assert (transport.at_once, transport.buffered) == (b"", b"101")
+
+
+def test_a_transport_that_is_no_tcp_connection_answers_as_it_does():
+    """With TLS, say."""
+    transport = object()
+    answer_at_once(transport)
 
 
 @pytest.mark.parametrize("name", daphne._NEEDED)
