@@ -20,6 +20,10 @@ async def has_arrived(send: Any) -> bool:
     this is is still there, as far as its server knows.
     """
     calm_collector()
+    if "uvicorn" in sys.modules:
+        from .sluice import sluice_of
+
+        sluice_of(server_send(send))  # before the client's frames, if it keeps to the protocol
     if "daphne.ws_protocol" not in sys.modules:
         return True
     from .daphne import answer_at_once, protocol_of
@@ -75,7 +79,12 @@ def make_reader(send: Any, receive: Receive, budget: Budget, is_full: Callable[[
         if protocol is not None:
             return DaphneReader(receive, budget, is_full, protocol)
     if "uvicorn" in sys.modules:
+        from .sluice import sluice_of
         from .uvicorn import check_limit
+        from .uvicorn_reader import UvicornReader
 
         check_limit(server_send(send))
+        sluice = sluice_of(server_send(send))
+        if sluice is not None:
+            return UvicornReader(receive, budget, is_full, sluice)
     return Reader(receive)

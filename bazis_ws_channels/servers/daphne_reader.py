@@ -14,15 +14,11 @@ from ..conf import conf
 from ..types import Event, Receive
 from .daphne_options import spare_dump
 from .reader import Budget, Reader
+from .rules import PAUSE_AT, PAUSE_AT_BYTES, Rules
 from .turnstile import current_turnstile
 
 __all__ = ["DaphneReader"]
 
-#: Queued frames with which reading from the socket is paused until the application has them all.
-_PAUSE_AT = 8
-_PAUSE_AT_BYTES = 64 * 1024
-#: Fragments of one message.
-_MOST_FRAGMENTS = 256
 #: More bytes than that, come at once, wait for their turn; so many are looked at in one step.
 _FEW_BYTES = 512
 _STEP_BYTES = 4096
@@ -44,13 +40,12 @@ class DaphneReader(Reader):
     ) -> None:
         super().__init__(receive)
         self._budget = budget
-        self._is_full = is_full
+        self._rules = Rules(budget, is_full)
         self._protocol = protocol
         spare_dump(protocol.factory)
         self._queue = protocol.application_queue
         self._pass_on = protocol.onMessage
         self._begin_frame = protocol.onMessageFrameBegin
-        self._fragments = 0
         self._queued_bytes = 0
         self._is_paused = False
         self._is_stopped = False
@@ -121,46 +116,37 @@ class DaphneReader(Reader):
     def _frame_begins(self, length: int) -> None:
         """autobahn: a data frame of this length begins."""
         protocol = self._protocol
-        self._fragments = 1 if protocol.current_frame.opcode else self._fragments + 1
-        if not self._is_stopped and self._is_too_much(length):
-            self._budget.was_exceeded()
+        is_first = bool(protocol.current_frame.opcode)
+        if not self._is_stopped and not self._rules.allow_data(is_first, length):
             self.stop()
         if self._is_stopped:
             protocol.frame_length, protocol.frame_data = length, []
         else:
             self._begin_frame(length)
 
-    def _is_too_much(self, length: int) -> bool:
-        if self._protocol.message_data_total_length + length > conf.BAZIS_WS_MAX_FRAME_BYTES:
-            return True
-        if self._fragments == 1:
-            return False
-        return self._fragments > _MOST_FRAGMENTS or not self._budget.may_send_control()
-
     def _message(self, payload: bytes, is_binary: bool) -> None:
         """autobahn: a message is complete."""
         if self._is_stopped:
             return
         queued = self._queue.qsize()
-        if queued >= 2 * conf.BAZIS_WS_FRAMES_BURST + _PAUSE_AT:
+        if queued >= 2 * conf.BAZIS_WS_FRAMES_BURST + PAUSE_AT:
             # One read from the socket may hold thousands: more than the limits would let pass.
             self._budget.was_flooded()
             return self.stop()
         self._queued_bytes = len(payload) + (self._queued_bytes if queued else 0)
         self._pass_on(payload, is_binary)
-        if queued + 1 >= _PAUSE_AT or self._queued_bytes >= _PAUSE_AT_BYTES:
+        if queued + 1 >= PAUSE_AT or self._queued_bytes >= PAUSE_AT_BYTES:
             self._pause()
 
     def _ping(self, payload: bytes) -> None:
-        """autobahn: a ping. A client that doesn't read gets no pong (RFC 6455, section 5.5.3)."""
-        if self._is_stopped or not self._budget.may_send_control() or self._is_full():
-            return
-        self._protocol.sendPong(payload)
+        """autobahn: a ping."""
+        if not self._is_stopped and self._rules.allow_ping():
+            self._protocol.sendPong(payload)
 
     def _pong(self, payload: bytes) -> None:
-        """autobahn: a pong, asked for or not."""
+        """autobahn: a pong."""
         if not self._is_stopped:
-            self._budget.may_send_control()
+            self._rules.note_pong()
 
 
 def _drop(payload: bytes) -> None:

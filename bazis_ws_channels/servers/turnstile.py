@@ -14,8 +14,10 @@ from ..loops import LoopLocal
 
 __all__ = ["Turnstile", "current_turnstile"]
 
-#: Work of one turn.
+#: Work of one turn. A step may set more going than it does itself: a task that parses, a consumer
+#: that answers.
 _TURN_SECONDS = 0.01
+_TURN_STEPS = 16
 
 
 class Turnstile:
@@ -42,9 +44,10 @@ class Turnstile:
 
     def _work(self) -> None:
         self._is_scheduled = False
-        ends = self._clock() + _TURN_SECONDS
+        ends, steps = self._clock() + _TURN_SECONDS, 0
         try:
-            while self._waiting and self._clock() < ends:
+            while self._waiting and steps < _TURN_STEPS and self._clock() < ends:
+                steps += 1
                 step = self._waiting.popleft()
                 if step():
                     self._waiting.append(step)

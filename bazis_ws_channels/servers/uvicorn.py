@@ -11,22 +11,31 @@ __all__ = ["abort", "check_limit"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
+#: How many times larger than its compressed form a message is at most.
+_DEFLATES_TO = 1032
+
 _checked: set[int] = set()
 
 
 def check_limit(send: Any) -> None:
-    """Warn once if the uvicorn whose `send` this is takes larger frames than we do: it holds
-    unfinished ones in memory, and can't be told by the application.
+    """Warn once if the uvicorn whose `send` this is takes compressed messages that are far larger
+    than our limit: of those only the compressed length is seen before it has inflated them.
     """
-    config = getattr(getattr(send, "__self__", None), "config", None)
-    size_bytes, limit = getattr(config, "ws_max_size", 0), conf.BAZIS_WS_MAX_FRAME_BYTES
+    protocol = getattr(send, "__self__", None)
+    config, limit = getattr(protocol, "config", None), conf.BAZIS_WS_MAX_FRAME_BYTES
+    if not getattr(config, "ws_per_message_deflate", False):
+        return
+    size_bytes = getattr(config, "ws_max_size", 0)
+    if type(protocol).__module__.endswith("wsproto_impl"):
+        size_bytes = _DEFLATES_TO * limit  # wsproto inflates a frame whole, whatever its size
     if size_bytes in _checked:
         return
     _checked.add(size_bytes)
     if size_bytes > 2 * limit:
         logger.warning(
-            "uvicorn takes frames of up to %d bytes before BAZIS_WS_MAX_FRAME_BYTES can refuse"
-            " them: start it with --ws-max-size %d.",
+            "A compressed message may inflate to %d bytes before BAZIS_WS_MAX_FRAME_BYTES can"
+            " refuse it: start uvicorn with --ws-per-message-deflate false, or (but for wsproto)"
+            " with --ws-max-size %d.",
             size_bytes,
             2 * limit,
         )

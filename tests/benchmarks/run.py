@@ -80,20 +80,15 @@ class Run:
         print(text, file=sys.stderr, flush=True)
 
     def server(self, kind: str, server: str = "daphne", **environment: str) -> Server:
-        """Start one server; use it in a `with` block."""
+        """Start one server, ``daphne`` or ``uvicorn`` and its options; use it in a `with` block."""
         application = f"tests.benchmarks.{kind}.asgi:application"
+        server, *options = server.split()
         commands = {
             "floor": lambda fd: ["-m", "tests.benchmarks.floor.server", str(fd)],
             "daphne": lambda fd: ["-m", "daphne", "-v", "0", "--fd", str(fd), application],
             "uvicorn": lambda fd: [
-                *["-m", "uvicorn", "--fd", str(fd), "--lifespan", "off"],
-                *[
-                    "--log-level",
-                    "warning",
-                    "--ws-max-size",
-                    str(2 * 64 * 1024),
-                ],  # as docs/servers.md has it
-                application,
+                *("-m", "uvicorn", "--fd", str(fd), "--lifespan", "off", "--log-level", "warning"),
+                *("--ws-max-size", UVICORN_BYTES, *options, application),
             ],
         }
         command = commands["floor" if kind == "floor" else server]

@@ -18,14 +18,16 @@ class Daphne(Server):
 
 
 class Uvicorn(Server):
-    """uvicorn."""
+    """uvicorn with one of its WebSocket implementations, on one kind of event loop."""
 
     application = "tests.project.asgi:application"
-    ready = re.compile(r"Uvicorn running on http://[\d.]+:(?P<port>\d+)")
+    implementation, loop = "auto", "auto"
+    ready = re.compile(r"Uvicorn running on https?://[\d.]+:(?P<port>\d+)")
 
     def command(self):
         """Return the command line."""
-        return self.python("uvicorn", self.application, "--port", "0", "--no-access-log")
+        kind = ("--ws", self.implementation, "--loop", self.loop)
+        return self.python("uvicorn", self.application, "--port", "0", "--no-access-log", *kind)
 
 
 class Gunicorn(Server):

@@ -15,6 +15,20 @@ from tests.operating.deployment import Front, connected
 APPLICATION = "tests.servers.asgi:application"
 
 
+def make_certificate(folder):
+    """Make a certificate that nobody has signed: cert.pem, and key.pem."""
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
+    files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    subprocess.run([*request, *files], check=True, capture_output=True)
+
+
+def tls_client(url, token):
+    """Return a client that doesn't ask who signed."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return Client(url.replace("ws:", "wss:"), token, ssl=context)
+
+
 class PlainDaphne(Daphne):
     """daphne over TCP."""
 
@@ -46,17 +60,13 @@ class TlsDaphne(_WithFolder):
 
     def command_with(self, folder):
         """Return the command line."""
-        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test"]
-        files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
-        subprocess.run([*request, *files], check=True, capture_output=True)
+        make_certificate(folder)
         keys = f"privateKey={folder}/key.pem:certKey={folder}/cert.pem"
         return self.python("daphne", "-e", f"ssl:0:interface=127.0.0.1:{keys}", APPLICATION)
 
     def client(self, token=None):
         """Return a client that doesn't ask who signed."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return Client(self.ws.replace("ws:", "wss:"), token, ssl=context)
+        return tls_client(self.ws, token)
 
 
 class UnixDaphne(_WithFolder):
@@ -128,10 +138,6 @@ class UvicornWebsockets(Uvicorn):
     application = APPLICATION
     implementation = "websockets"
 
-    def command(self):
-        """Return the command line."""
-        return [*super().command(), "--ws", self.implementation]
-
     def client(self, token=None):
         """Return a client."""
         return Client(self.ws, token)
@@ -147,6 +153,41 @@ class UvicornWsproto(UvicornWebsockets):
     """uvicorn with `wsproto`."""
 
     implementation = "wsproto"
+
+
+class UvicornUvloop(UvicornSansio):
+    """The same on uvloop."""
+
+    loop = "uvloop"
+
+
+class UvicornTls(UvicornSansio):
+    """uvicorn over TLS."""
+
+    loop = "asyncio"
+
+    def command(self):
+        """Return the command line."""
+        self._directory = tempfile.TemporaryDirectory()
+        folder = Path(self._directory.name)
+        make_certificate(folder)
+        files = ("--ssl-keyfile", f"{folder}/key.pem", "--ssl-certfile", f"{folder}/cert.pem")
+        return [*super().command(), *files]
+
+    def client(self, token=None):
+        """Return a client that doesn't ask who signed."""
+        return tls_client(self.ws, token)
+
+    def stop(self):
+        """End the process, and remove the files."""
+        super().stop()
+        self._directory.cleanup()
+
+
+class UvicornTlsUvloop(UvicornTls):
+    """The same on uvloop, which has a TLS of its own."""
+
+    loop = "uvloop"
 
 
 class Hypercorn(UvicornWebsockets):
@@ -180,6 +221,9 @@ SERVERS: list[type[Server]] = [
     UvicornWebsockets,
     UvicornSansio,
     UvicornWsproto,
+    UvicornUvloop,
+    UvicornTls,
+    UvicornTlsUvloop,
     Hypercorn,
     Granian,
 ]

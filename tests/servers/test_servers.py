@@ -20,15 +20,15 @@ from tests.servers.processes import (
     PlainDaphne,
     TlsDaphne,
     UnixDaphne,
-    UvicornSansio,
+    Uvicorn,
     UvicornWebsockets,
-    UvicornWsproto,
 )
 
 #: What a client gets at the end of its server.
 CODES = {
-    **dict.fromkeys((PlainDaphne, TlsDaphne, UnixDaphne, NginxTcp, NginxTlsUnix, Hypercorn), 4503),
-    **dict.fromkeys((UvicornWebsockets, UvicornSansio, UvicornWsproto), 1012),
+    **dict.fromkeys((PlainDaphne, TlsDaphne, UnixDaphne, NginxTcp, NginxTlsUnix), 4503),
+    **dict.fromkeys((each for each in SERVERS if issubclass(each, Uvicorn)), 1012),
+    Hypercorn: 4503,
     Granian: 1006,
 }
 
@@ -71,6 +71,23 @@ async def test_messages_arrive(server, alice):
         assert [await client.data() for _ in range(2)] == [{"n": 1}, {"n": "x" * 100_000}]
         assert await client.settle() == []
     await leaves(alice)
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+async def test_what_a_client_sends_arrives(server, alice, compression):
+    """Many messages, small and large, in one frame and in several, all at once."""
+    count, texts = 10, [f'{{"type": "ping"}}{" " * size}' for size in (0, 200, 60_000)]
+    client = server.client(alice.ws_token())
+    client.options["compression"] = compression
+    async with client:
+        await client.subscribed()
+        for _ in range(count):
+            for text in texts:
+                await client.send(text)
+            await client.socket.send([texts[2][:30_000], texts[2][30_000:]])
+        for _ in range(4 * count):
+            assert (await client.receive())["type"] == "pong"
+        assert await client.settle() == []
 
 
 async def test_the_close_code_arrives(server, alice):

@@ -1,4 +1,4 @@
-"""What a client sends costs its own socket, before it is queued: against a real daphne."""
+"""What a client sends costs its own socket, before it is queued: against real servers."""
 
 import asyncio
 import contextlib
@@ -11,17 +11,45 @@ import time
 import pytest
 
 from bazis_ws_channels.connection.limits import cost_of
-from tests.kit import Client, RawSocket, until
+from tests.kit import Client, Daphne, RawSocket, Uvicorn, until
 from tests.kit.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
 
 MIB = 2**20
 SETTINGS = {"BAZIS_WS_AUTH_TIMEOUT": 120, "BAZIS_WS_MAX_FRAME_BYTES": 65536}
 
 
-@pytest.fixture(scope="module")
-def patient(servers):
+class UvicornWebsockets(Uvicorn):
+    """uvicorn with the older implementation by `websockets`."""
+
+    implementation = "websockets"
+
+
+class UvicornWsproto(Uvicorn):
+    """uvicorn with `wsproto`."""
+
+    implementation = "wsproto"
+
+
+class UvicornUvloop(Uvicorn):
+    """uvicorn on uvloop."""
+
+    loop = "uvloop"
+
+
+KINDS = [
+    Daphne,
+    Uvicorn,
+    *(
+        pytest.param(kind, marks=pytest.mark.servers)
+        for kind in (UvicornWebsockets, UvicornWsproto, UvicornUvloop)
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__)
+def patient(request, servers):
     """A server whose sockets may stay without a token for long."""
-    return servers(**SETTINGS)
+    return servers(request.param, **SETTINGS)
 
 
 @contextlib.contextmanager

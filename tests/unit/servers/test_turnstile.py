@@ -57,6 +57,13 @@ async def test_others_run_between_turns(clock):
     assert await crowd.watch(4) == [["a"] * 3, ["a"] * 2]
 
 
+async def test_a_turn_has_few_steps(clock):
+    """However short they are: a step may set more going than it does itself."""
+    turnstile, crowd = Turnstile(clock), Crowd(clock, 0)
+    turnstile.join(crowd.step("a", 40))
+    assert await crowd.watch(4) == [["a"] * 16, ["a"] * 16, ["a"] * 8]
+
+
 async def test_everybody_has_a_turn(clock):
     """However much one of them has."""
     turnstile, crowd = Turnstile(clock), Crowd(clock, 0.004)
