@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from channels.auth import AuthMiddleware
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
+from redis.connection import parse_url
 
 from .cluster_checks import check_cluster, check_cluster_names
 from .conf import conf
@@ -116,13 +116,14 @@ def check_redis_keeps(**kwargs: Any) -> list[CheckMessage]:
 def check_redis_is_not_a_cache(**kwargs: Any) -> list[CheckMessage]:
     """Find presence in a database that `cache.clear()` empties."""
     host = presence_host()
-    if host is None:
+    own = None if host is None else _database(host)
+    if own is None:
         return []
     for alias, cache in settings.CACHES.items():
         locations = cache.get("LOCATION") or ()
         locations = [locations] if isinstance(locations, str) else list(locations)
         if "redis" in str(cache.get("BACKEND", "")).lower() and any(
-            _database(Host({"address": each})) == _database(host) for each in locations
+            _database(Host({"address": each})) == own for each in locations
         ):
             message = f"CACHES[{alias!r}] is in the presence's Redis database."
             hint = "cache.clear() would forget who is online, and which tokens are revoked."
@@ -173,16 +174,18 @@ def _lines_of(answer: list[Any] | Exception) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def _database(host: Host) -> tuple[str, int, str] | None:
-    """Return host, port and number of a database that is named by a URL or by its parts."""
-    address = host.options.get("address")
-    if address is None:
-        if "host" not in host.options:
-            return None
-        parts = host.options
-        return str(parts["host"]), int(parts.get("port", 6379)), str(parts.get("db", 0))
-    url = urlsplit(str(address))
-    return url.hostname or url.path, url.port or 6379, url.path.strip("/") or "0"
+def _database(host: Host) -> tuple[str, int, int] | None:
+    """Return the host name or path, the port and the number of a database; None where the settings
+    don't say them: of Sentinel, of a Cluster, by an address of another form.
+    """
+    options = host.options
+    try:
+        if "address" in options:
+            options = dict(parse_url(str(options["address"])))
+        place, port = options.get("host") or options.get("path"), options.get("port", 6379)
+        return None if place is None else (str(place), int(port), host.database)
+    except ValueError:
+        return None
 
 
 ALL_CHECKS = (

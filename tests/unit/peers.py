@@ -122,6 +122,8 @@ def _ordinary(name, command):
         return "PONG"
     if name == "ROLE":
         return [b"master", 0, []]
+    if name == "CLUSTER":
+        return Exception("ERR This instance has cluster support disabled")
     if name.endswith("SUBSCRIBE"):
         return tuple([name.lower().encode(), channel, 1] for channel in command[1:])
     return "OK"
