@@ -26,6 +26,9 @@ __all__ = ["Arrivals", "aauthenticate", "current_arrivals"]
 
 #: Sign-ins that share a query.
 _BATCH = 500
+#: How long a batch waits for more, while somebody comes in each turn of the event loop: a query for
+#: eight costs hardly more than one for four.
+_GATHER_SECONDS = 0.005
 #: Sign-ins that go on before the event loop gets a turn.
 _ANSWERS_A_TURN = 25
 #: Threads, and with them database connections. A second one helps where the database is slow.
@@ -155,9 +158,8 @@ class Arrivals:
     async def _work(self, desk: _Desk) -> None:
         """Serve until nobody waits."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)  # let others that come in this turn of the loop come along
         try:
-            while batch := self._take_batch():
+            while batch := await self._gather_batch():
                 desk.since = self._clock()
                 helper = loop.call_later(_SLOW_SECONDS, self._open_desk)
                 try:
@@ -167,6 +169,14 @@ class Arrivals:
                 self._batch_seconds = self._clock() - desk.since
         finally:
             desk.since = None
+
+    async def _gather_batch(self) -> list[_Arrival]:
+        """Take the next ones, and with them those who come right behind."""
+        ends, known = self._clock() + _GATHER_SECONDS, 0
+        while known < len(self._waiting) < _BATCH and self._clock() <= ends:
+            known = len(self._waiting)
+            await asyncio.sleep(0)
+        return self._take_batch()
 
     def _take_batch(self) -> list[_Arrival]:
         """Take the next ones whose sockets are still there."""

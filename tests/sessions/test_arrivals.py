@@ -67,6 +67,19 @@ async def test_who_comes_together_shares_a_query(queue, make_user):
     assert queue.database.batches == [names[:5], names[5:]]
 
 
+@pytest.mark.parametrize(("moment", "batches"), [(0.0, [5]), (0.002, [4, 1]), (1.0, [2, 3])])
+async def test_who_comes_right_behind_shares_the_query(queue, make_user, moment, batches):
+    """While each turn of the loop brings somebody, and for some milliseconds at most."""
+    users = [await sync_to_async(make_user)(f"user{n}") for n in range(5)]
+    asked = []
+    for user in users:
+        asked.append(asyncio.create_task(queue.identify(claims(user.username))))
+        await asyncio.sleep(0)
+        queue.now[0] += moment
+    assert [identity.user for identity in await asyncio.gather(*asked)] == users
+    assert [len(batch) for batch in queue.database.batches] == batches
+
+
 def test_one_query_for_a_batch(make_user, django_assert_num_queries):
     """`identify_all` asks once for users who are there."""
     several = [claims(make_user(f"user{n}").username) for n in range(10)]
