@@ -52,7 +52,6 @@ class JWTAuthMiddleware(BaseMiddleware):
         if not await has_arrived(send):
             return None  # it has waited in a storm for longer than its client would
         authentication = asyncio.ensure_future(_authenticate(scope))
-        await asyncio.sleep(0)
         is_soon = current_arrivals().expected_seconds < _SOON_SECONDS
         await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS if is_soon else 0)
         failed = not authentication.done() or authentication.exception() is not None

@@ -30,6 +30,11 @@ __all__ = [
     "verifying_keys",
 ]
 
+#: Algorithms that may be accepted side by side.
+_FAMILIES = (
+    frozenset({"HS256", "HS384", "HS512"}),
+    frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}),
+)
 _CURVE_BITS = {"ES256": 256, "ES384": 384, "ES512": 521}
 
 #: Dotted path of a callable. An HS* secret of this shape must be given as bytes.
@@ -48,11 +53,7 @@ def checked_algorithms() -> list[str]:
             signed with the *public* key as its secret would pass (RFC 8725, section 2.1).
     """
     algorithms = conf.algorithms
-    known = (
-        {"HS256", "HS384", "HS512"},
-        {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"},
-    )
-    if not algorithms or not any(family.issuperset(algorithms) for family in known):
+    if not algorithms or not any(family.issuperset(algorithms) for family in _FAMILIES):
         raise ImproperlyConfigured(
             f"BAZIS_JWT_SESSION_ALG = {conf.BAZIS_JWT_SESSION_ALG!r}: expected algorithms of one"
             " family, HS256/384/512 or RS/ES256/384/512."

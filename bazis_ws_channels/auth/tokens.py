@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
@@ -179,14 +180,21 @@ def _as_json(value: Any) -> str | int:
 @sensitive_variables()
 def _header(token: str) -> tuple[str | None, Any, Any]:
     """Return key id, algorithm and type of a token that nobody has verified yet."""
+    segment = token.partition(".")[0]
     try:
-        header = jwt.get_unverified_header(token)
-    except (JOSEError, RecursionError, AttributeError):
+        header = _decoded_header(segment)
+    except (JOSEError, RecursionError):
         raise _invalid(f"it is no JWT{_and_not_anonymous()}") from None
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
         raise _invalid("its kid is no string")
     return kid, header.get("alg"), header.get("typ")
+
+
+@lru_cache(maxsize=64)
+def _decoded_header(segment: str) -> Mapping[str, Any]:
+    """Return a JWT's header, decoded once for all tokens of an issuer: most have the same."""
+    return jwt.get_unverified_header(f"{segment}..")
 
 
 def _checked_claims(claims: Mapping[str, Any], *, is_own: bool) -> Claims:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -9,9 +10,6 @@ from autobahn.twisted import websocket
 from autobahn.websocket import protocol
 
 __all__ = ["limit_early_data", "pace_accepts", "spare_dump"]
-
-#: autobahn's functions that colour a value.
-_COLOURS = ("hltype", "hlval")
 
 #: What a client may send before its socket is accepted.
 _EARLY_BYTES = 64 * 1024
@@ -58,21 +56,29 @@ def spare_dump(factory: Any) -> None:
     if names and all(hasattr(factory, name) for name in names):
         options = {name: _unbound(getattr(factory, name)) for name in names}
         factory.protocol = type(base.__name__, (base,), {**options, "CONFIG_ATTRS": ()})
-        _spare_colours()
+        _spare_decoration()
 
 
-def _spare_colours() -> None:
-    """Let autobahn colour nothing in its debug log, which is done for each handshake and each
-    read from a socket, whether that is written or not: the log gets the values as they are.
+def _spare_decoration() -> None:
+    """Let autobahn make no value nice to read for its debug log, which it does for each handshake
+    and each read from a socket, whether that is written or not.
     """
     for module in (websocket, protocol):
-        for name in _COLOURS:
+        for name, plain in _DECORATION.items():
             if hasattr(module, name):
-                setattr(module, name, _as_it_is)
+                setattr(module, name, plain)
 
 
 def _as_it_is(value: Any, *_: Any, **__: Any) -> Any:
     return value
+
+
+#: autobahn's functions that colour a value or lay it out, and what does without.
+_DECORATION: dict[str, Callable[..., Any]] = {
+    "hltype": _as_it_is,
+    "hlval": _as_it_is,
+    "pformat": repr,
+}
 
 
 def _unbound(value: Any) -> Any:

@@ -392,17 +392,19 @@ async def test_another_loop_than_the_reactors(reactor, monkeypatch):
     assert reactor.triggers == []
 
 
-def test_autobahn_colours_nothing_for_its_debug_log(monkeypatch):
+def test_autobahn_makes_nothing_nice_for_its_debug_log(monkeypatch):
     """From the first connection on: it did so for each read from a socket."""
     for module in (websocket, protocol):
-        for name in ("hltype", "hlval"):
-            monkeypatch.setattr(module, name, getattr(module, name))  # to be put back
+        for name in ("hltype", "hlval", "pformat"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, getattr(module, name))  # to be put back
     factory = WebSocketServerFactory()
     factory.protocol = WebSocketServerProtocol
     spare_dump(factory)
     for module in (websocket, protocol):
         assert module.hltype(make) is make
         assert module.hlval(5, color="red") == 5
+    assert protocol.pformat([5] * 100) == str([5] * 100)
     assert factory.protocol is not WebSocketServerProtocol
     spared = factory.protocol
     spare_dump(factory)
