@@ -1,4 +1,4 @@
-"""Messages of one server, between the one who reads them and those they are for."""
+"""Messages of one host, between those who read them and those they are for."""
 
 from __future__ import annotations
 
@@ -25,51 +25,52 @@ class Arrivals:
     """Hands messages out in order, those that follow one another on one channel together.
 
     The more of them have come, the cheaper is each: what came while others were handed out is one
-    delivery. The end of a connection doesn't end it: what has come is delivered.
+    delivery. The end of a connection doesn't end it: what has come is delivered. Nor does another
+    node's having the channel now: what it sends comes behind.
 
     Args:
         deliver: hands messages out.
-        failed: called when that failed, after it was logged.
+        failed: called with the channel when that failed, after it was logged.
     """
 
-    def __init__(self, deliver: Deliver, failed: Callable[[], None]) -> None:
+    def __init__(self, deliver: Deliver, failed: Callable[[str], None]) -> None:
         self._deliver = deliver
         self._failed = failed
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
+        self._has_room = asyncio.Event()
 
     async def add(self, channel: str, payload: bytes) -> None:
-        """Let a message be handed out soon. Waits for that where too many are waiting."""
+        """Let a message be handed out soon. Waits for room where too many are waiting."""
         self._waiting.append((channel, payload))
         self._bytes += len(payload)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._hand_out())
-        if len(self._waiting) >= _MOST_MESSAGES or self._bytes >= _MOST_BYTES:
-            await asyncio.wait({self._task})
+        while len(self._waiting) >= _MOST_MESSAGES or self._bytes >= _MOST_BYTES:
+            self._has_room.clear()
+            await self._has_room.wait()
 
-    def stop(self) -> asyncio.Task[None] | None:
-        """Drop what is waiting. Return the task that ends, if there is one."""
+    async def stop(self) -> None:
+        """Drop what is waiting, and what is being handed out."""
         self._waiting.clear()
         self._bytes = 0
-        task = self._task
+        task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        return task
+            await asyncio.wait({task})
 
     async def _hand_out(self) -> None:
         turn = Turn()
-        try:
-            while self._waiting:
-                try:
-                    await self._deliver(*self._next())
-                except Exception:
-                    logger.exception("Messages could not be handed out.")
-                    self._failed()
-                if turn.is_over:
-                    await turn.end()
-        finally:
-            self._task = None
+        while self._waiting:
+            channel, payloads = self._next()
+            try:
+                await self._deliver(channel, payloads)
+            except Exception:
+                logger.exception("Messages could not be handed out.")
+                self._failed(channel)
+            if turn.is_over:
+                await turn.end()
 
     def _next(self) -> tuple[str, list[bytes]]:
         """Return the next messages that follow one another on one channel."""
@@ -78,4 +79,5 @@ class Arrivals:
         while waiting and waiting[0][0] == channel:
             payloads.append(waiting.popleft()[1])
             self._bytes -= len(payloads[-1])
+        self._has_room.set()
         return channel, payloads

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from ..counters import counts
-from .arrivals import Arrivals, Deliver
+from .arrivals import Arrivals
 from .connection import Connection
 from .errors import explain
 from .hosts import Host
@@ -48,7 +48,7 @@ class Listener:
     Args:
         find: returns the connection to the server.
         owner: is told what happens on the link.
-        deliver: hands messages out.
+        arrivals: where its messages go.
 
     Attributes:
         link: set while subscriptions can be made.
@@ -56,13 +56,13 @@ class Listener:
     """
 
     def __init__(
-        self, find: Callable[[], Awaitable[Connection]], owner: Owner, deliver: Deliver
+        self, find: Callable[[], Awaitable[Connection]], owner: Owner, arrivals: Arrivals
     ) -> None:
         self.link: Link | None = None
         self.last_error: Exception | None = None
         self._find = find
         self._owner = owner
-        self._arrivals = Arrivals(deliver, self.reconnect)
+        self._arrivals = arrivals
         self._server: Connection | None = None  # the one whose failures are watched
         self._task: asyncio.Task[None] | None = None
         self._was_connected = False
@@ -106,7 +106,7 @@ class Listener:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        return asyncio.gather(*filter(None, [task, self._arrivals.stop()]), return_exceptions=True)
+        return asyncio.gather(*filter(None, [task]), return_exceptions=True)
 
     # --- listening --------------------------------------------------------------------------
 

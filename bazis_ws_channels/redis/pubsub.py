@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..exceptions import ChannelLayerUnavailable
-from .arrivals import Deliver
+from .arrivals import Arrivals, Deliver
 from .connection import Connection
 from .errors import explain
 from .link import TIMEOUT_SECONDS
@@ -38,10 +38,10 @@ class Subscriber:
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
     ) -> None:
-        self._deliver = deliver
         self._on_lost = on_lost
         self._on_back = on_back
-        self._listener = Listener(find, self, deliver)
+        self._arrivals = Arrivals(deliver, self._not_handed_out)
+        self._listener = Listener(find, self, self._arrivals)
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()
         self._was_lost = self._is_outage_logged = False
@@ -99,6 +99,7 @@ class Subscriber:
     async def close(self) -> None:
         """Close the connections and forget all subscriptions."""
         await self._stop()
+        await self._arrivals.stop()
         self._subscriptions.clear()
         self._patterns.clear()
         self._was_lost = self._is_outage_logged = False
@@ -154,6 +155,12 @@ class Subscriber:
     def disconnected(self, listener: Listener) -> None:
         """Note that all subscriptions are lost."""
         self._lost()
+
+    def _not_handed_out(self, channel: str) -> None:
+        """Subscribe again where a message came from, as after any loss."""
+        listener = self._listener_of(channel)
+        if listener is not None:
+            listener.reconnect()
 
     def _lost(self, channels: Iterable[str] | None = None) -> None:
         """Note that the subscriptions to these channels are lost, or all."""

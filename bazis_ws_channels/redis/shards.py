@@ -135,7 +135,7 @@ class ShardedSubscriber(Subscriber):
         listener = self._listeners.get(node)
         if listener is None:
             listener = self._listeners[node] = Listener(
-                partial(_connection, node), self, self._deliver
+                partial(_connection, node), self, self._arrivals
             )
             listener.start()
         listener.command("SSUBSCRIBE", channel)

@@ -1,6 +1,7 @@
 """A Redis Cluster: three real nodes; channels that are sharded (Redis 7), and forwarded (6.2)."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -227,6 +228,42 @@ async def test_a_slot_moves_with_its_stream(cluster, users):
     async with Socket(user.ws_token(), start) as socket:
         assert (await socket.subscribed())["replayed"] == 6
         assert await socket.several(6) == values
+
+
+@pytest.mark.parametrize("cluster", [True], ids=["sharded"], indirect=True)
+async def test_a_node_is_left_while_its_messages_wait(cluster, users):
+    """Those that it has sent are handed out, and before those of the new one."""
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = {user: await stack.enter_async_context(Socket(user.ws_token())) for user in users}
+        for socket in sockets.values():
+            await socket.subscribed()
+        part = get_channel_layer()._parts.get()
+        (subscriber,) = part._subscribers.values()
+        user = next(each for each in users if len(_neighbours(subscriber, channel_of(each))) == 1)
+        channel, socket = channel_of(user), sockets[user]
+        listener = subscriber._listener_of(channel)
+        source = cluster.owner_of(channel)
+        target = next(node for node in cluster.nodes if node is not source)
+        async with part.healer.followers[channel].lock:
+            for number in range(4):
+                await apublish([user], number, record=number % 2 == 0)
+            await until(lambda: part.healer.followers[channel].last.offset == 1)
+            cluster.move_slot(channel, target)
+            await until(lambda: listener not in subscriber._listeners.values())
+            await until(lambda: subscriber.is_confirmed)
+            await apublish([user], 4, record=False)
+            await apublish([user], 5)
+        values = await socket.several(6)
+        assert values[0] == 0
+        assert sorted(values) == list(range(6))
+        assert [each for each in values if each in (1, 3, 4)] == [1, 3, 4]
+        assert [each for each in values if each in (0, 2, 5)] == [0, 2, 5]
+        assert "missed" not in {message["type"] for message in socket.seen}
+
+
+def _neighbours(subscriber, channel):
+    """Return the channels that are subscribed at the node of one."""
+    return subscriber._channels_at(subscriber._listener_of(channel))
 
 
 async def test_who_comes_after_a_slot_has_moved(cluster, users):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable
-from bazis_ws_channels.redis import link, pubsub, subscriptions
+from bazis_ws_channels.redis import arrivals, link, pubsub, subscriptions
 from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.connection import Connection
 from bazis_ws_channels.redis.hosts import Host
@@ -304,7 +304,7 @@ async def test_a_delivery_that_fails_is_logged_and_the_link_made_anew(world, fak
     async def fails(name, payloads):
         raise RuntimeError("a bug")
 
-    world.subscriber._listener._arrivals._deliver = fails
+    world.subscriber._arrivals._deliver = fails
     fake_redis.send([b"message", b"a", b"1"])
     await until(lambda: world.told == ["lost", "back"])
     [record] = [each for each in caplog.records if "be handed out" in each.getMessage()]
@@ -319,10 +319,10 @@ async def test_what_came_before_a_loss_is_delivered(world, fake_redis):
         await may_go_on.wait()
         await world.deliver(name, payloads)
 
-    world.subscriber._listener._arrivals._deliver = waits
+    world.subscriber._arrivals._deliver = waits
     await world.subscriber.subscribe("a")
     fake_redis.send([b"message", b"a", b"1"])
-    await until(lambda: world.subscriber._listener._arrivals._task is not None)
+    await until(lambda: world.subscriber._arrivals._task is not None)
     fake_redis.cut()
     await until(lambda: world.told == ["lost", "back"])
     assert world.delivered == []
@@ -330,6 +330,32 @@ async def test_what_came_before_a_loss_is_delivered(world, fake_redis):
     may_go_on.set()
     await until(lambda: len(world.delivered) == 2)
     assert world.delivered == [("a", b"1"), ("a", b"2")]
+
+
+async def test_what_this_process_has_not_read_is_no_silence(world, fake_redis, monkeypatch):
+    """Whoever subscribes while it hands out waits for its turn; the link is not given up for that,
+    nor where another part of the process asks whether Redis is there.
+    """
+    monkeypatch.setattr(pubsub, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(link, "PONG_SECONDS", 0.1)
+    monkeypatch.setattr(arrivals, "_MOST_MESSAGES", 1)
+    may_go_on, handing_out = asyncio.Event(), asyncio.Event()
+
+    async def waits(name, payloads):
+        handing_out.set()
+        await may_go_on.wait()
+
+    await world.subscriber.subscribe("a")
+    world.subscriber._arrivals._deliver = waits
+    for payload in (b"1", b"2", b"3"):
+        fake_redis.send([b"message", b"a", payload])
+    await handing_out.wait()
+    world.subscriber._listener.check()
+    waiting = asyncio.ensure_future(world.subscriber.subscribe("b"))
+    timer = asyncio.get_running_loop().call_later(0.3, may_go_on.set)
+    await waiting
+    assert timer.when() < asyncio.get_running_loop().time()
+    assert (world.told, fake_redis.accepted) == ([], 1)
 
 
 async def test_close_forgets_everything(world, fake_redis):
