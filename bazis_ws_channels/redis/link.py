@@ -29,13 +29,11 @@ class Link:
     Args:
         raw: redis-py's connection, not yet connected.
         asked: called with each channel that a SUBSCRIBE is sent for.
-
-    Attributes:
-        heard_at: the loop's time when Redis said something last.
     """
 
     def __init__(self, raw: Any, asked: Callable[[str], None]) -> None:
-        self.heard_at = 0.0
+        self._is_being_read = True  # or about to be
+        self._heard_at = 0.0
         self._raw = raw
         self._asked = asked
         self._commands: list[tuple[str, str]] = []
@@ -63,6 +61,13 @@ class Link:
         self._is_closed = True
         for write in tuple(self._writes):
             write.cancel()  # redis-py would connect again for it
+
+    @property
+    def heard_at(self) -> float:
+        """The loop's time when Redis said something last. While nobody reads, as where this process
+        is behind, no silence can be heard: it is now.
+        """
+        return self._heard_at if self._is_being_read else asyncio.get_running_loop().time()
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -114,10 +119,11 @@ class Link:
         Raises:
             redis.RedisError, OSError: the connection is gone, or silent for too long.
         """
+        self._heard_at, self._is_being_read = self.heard_at, True
         while True:
             reply = await self._read(PONG_SECONDS if self._is_pinged else _PING_SECONDS)
             if reply is not None:
-                self.heard_at, self._is_pinged = asyncio.get_running_loop().time(), False
+                self._is_pinged = self._is_being_read = False
                 if reply[0] == b"psubscribe":
                     self._unanswered_patterns -= 1
                 return reply
