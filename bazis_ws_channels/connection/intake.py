@@ -53,6 +53,7 @@ class Intake:
         self._aside: asyncio.Task[None] | None = None
         self._ahead: deque[Event] = deque()
         self._waiting: asyncio.Future[Any] | None = None
+        self._is_gone = False
 
     def open(self, send: Send, is_full: Callable[[], bool]) -> None:
         """Begin to count what comes, just before the socket is accepted."""
@@ -85,12 +86,16 @@ class Intake:
         """Begin a step that may wait long; await it if it is part of one already."""
         if self._aside is None:
             self._aside = self._tasks.spawn(self._run(step))
+            # A task that is cancelled before it begins never comes to the step.
+            self._aside.add_done_callback(lambda _: step.close())
         else:
             await step
 
     async def unless_gone(self, awaitable: Awaitable[T]) -> T:
         """Await, in a step that runs aside, what nobody needs once the client is gone."""
         self._waiting = waiting = asyncio.ensure_future(awaitable)
+        if self._is_gone:  # all came at once: token, frames, end
+            waiting.cancel()
         try:
             return await waiting
         finally:
@@ -128,6 +133,7 @@ class Intake:
 
     async def _finish(self) -> None:
         """Do what was sent before the end, unless it waits for its turn still."""
+        self._is_gone = True
         if self._waiting is not None:
             self._waiting.cancel()
         if self._aside is not None:
