@@ -8,8 +8,10 @@ import subprocess
 
 import pytest
 
+pytest.importorskip("prometheus_client")
+
 from tests.kit import ROOT
-from tests.operating.test_metrics import NAMES, own
+from tests.operating.scraping import NAMES, own
 
 DOCS = (ROOT / "docs/operations.md").read_text()
 BLOCKS = re.compile(r"<!-- (?:file|snippet): (.+?) -->\n```\w+\n(.*?)```", re.S)

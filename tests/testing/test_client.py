@@ -152,13 +152,3 @@ async def test_another_site(settings, alice):
     settings.BAZIS_WS_ALLOWED_ORIGINS = ["https://*.example.com"]
     async with WsClient(user=alice):
         pass
-
-
-async def test_tokens_that_the_project_cannot_make(settings, alice):
-    """Says what to set."""
-    from tests.sessions.forging import rsa_pair
-
-    settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = "RS256", rsa_pair()[1]
-    with pytest.raises(Exception, match="In tests, set BAZIS_JWT_SESSION_ALG"):
-        async with WsClient(user=alice):
-            pass

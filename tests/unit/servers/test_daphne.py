@@ -4,9 +4,6 @@ import asyncio
 from functools import partial
 
 import pytest
-from autobahn.twisted import websocket
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket import protocol
 from autobahn.websocket.protocol import WebSocketProtocol as Autobahn
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.interfaces import IListeningPort
@@ -16,7 +13,6 @@ from zope.interface import implementer
 from bazis_ws_channels.parcels import Frames
 from bazis_ws_channels.servers import daphne, make_writer, on_server_stop
 from bazis_ws_channels.servers.daphne import DaphneWriter, answer_at_once, protocol_of
-from bazis_ws_channels.servers.daphne_options import spare_dump
 
 
 class Transport(Connection):
@@ -390,22 +386,3 @@ async def test_another_loop_than_the_reactors(reactor, monkeypatch):
     reactor.running = False
     on_server_stop(print)
     assert reactor.triggers == []
-
-
-def test_autobahn_makes_nothing_nice_for_its_debug_log(monkeypatch):
-    """From the first connection on: it did so for each read from a socket."""
-    for module in (websocket, protocol):
-        for name in ("hltype", "hlval", "pformat"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, getattr(module, name))  # to be put back
-    factory = WebSocketServerFactory()
-    factory.protocol = WebSocketServerProtocol
-    spare_dump(factory)
-    for module in (websocket, protocol):
-        assert module.hltype(make) is make
-        assert module.hlval(5, color="red") == 5
-    assert protocol.pformat([5] * 100) == str([5] * 100)
-    assert factory.protocol is not WebSocketServerProtocol
-    spared = factory.protocol
-    spare_dump(factory)
-    assert factory.protocol is spared

@@ -77,6 +77,8 @@ def test_settings_that_change_meanwhile():
         layer = get_channel_layer()
         with override_settings(CHANNEL_LAYERS=AWAY):
             assert get_channel_layer() is layer
+        with override_settings(DEBUG=True):  # is nothing to it
+            assert get_channel_layer() is layer
         assert get_channel_layer() is layer
     with override_settings(CHANNEL_LAYERS=AWAY), isolate():
         pass

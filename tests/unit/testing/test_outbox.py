@@ -5,11 +5,12 @@ from unittest.mock import ANY
 
 import pytest
 
-from bazis_ws_channels.publishing import broadcast, publish
+from bazis_ws_channels.publishing import broadcast, publish, publish_anonymous
 from bazis_ws_channels.testing import (
     assert_broadcast,
     assert_not_published,
     assert_published,
+    assert_published_anonymous,
     capture,
 )
 from bazis_ws_channels.testing.outbox import Outbox, Published
@@ -179,6 +180,17 @@ def test_one_within_another():
         assert_broadcast("all")
     assert [each.data for each in inner] == ["second"]
     assert [each.data for each in outer] == ["first", "second", "third", "all"]
+
+
+def test_anonymous_sessions():
+    """By their token; a user's messages are none of theirs."""
+    with capture():
+        publish_anonymous("visitor-0123456789", {"step": 1})
+        publish([1], {"step": 2})
+        assert_published_anonymous("visitor-0123456789", {"step": 1})
+        assert_published_anonymous("visitor-9876543210", count=0)
+        with pytest.raises(AssertionError, match=r'to an anonymous session: \{"step": 1\}'):
+            assert_published_anonymous("visitor-0123456789", {"step": 2})
 
 
 @pytest.mark.parametrize("assertion", [assert_broadcast, assert_not_published])
