@@ -88,7 +88,7 @@ async def test_presence_in_a_template(second, tabs, bob):
 
 async def test_presence_in_a_list(second, tabs, bob):
     """`is_online` in DRF, for somebody who is signed in by a Django session."""
-    cookie = await asyncio.to_thread(session_cookie, bob)
+    cookie = await sync_to_async(session_cookie)(bob)
     page = await asyncio.to_thread(fetch, f"{second.http}/users/", None, {"Cookie": cookie})
     users = json.loads(page)["results"]
     assert [(user["username"], user["is_online"]) for user in users] == [

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
 from tests.kit import Client, until
-from tests.presence.support import QUICK, told
+from tests.presence.support import QUICK, all_noted, told
 from tests.replay.dropping import Load
 
 pytestmark = pytest.mark.alone
@@ -38,6 +38,7 @@ async def crowd(daphne, django_user_model, redis):
         own = await stack.enter_async_context(Client(servers[1].ws, tokens[0]))
         await own.subscribed()
         await until(lambda: len(told(redis)) == USERS)
+        await all_noted(redis)  # before one of them is killed
         load = Load(users, 5)
         publishing = asyncio.create_task(load.run(3600))
         await until(lambda: load.published[None])

@@ -5,7 +5,7 @@ import contextlib
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels.presence.stores.encoding import encode
-from tests.kit import Client, Daphne
+from tests.kit import Client, Daphne, until
 from tests.project.receivers import EDGES
 
 #: A lease short enough to wait for, and long enough for a busy machine to renew.
@@ -24,6 +24,13 @@ def told(redis, *users):
     edges = redis.lrange(EDGES, 0, -1)
     pks = {str(user.pk) for user in users}
     return [edge for edge in edges if not users or edge.partition(":")[2] in pks]
+
+
+async def all_noted(redis):
+    """Wait until all changes are told, and noted as told: those that a process has told and not
+    noted when it is killed are told again by another.
+    """
+    await until(lambda: not redis.exists("user_ws.edges"))
 
 
 def logged(server, text):

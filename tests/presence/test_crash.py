@@ -13,6 +13,7 @@ from tests.presence.support import (
     LEASE,
     PERIOD,
     FutureDaphne,
+    all_noted,
     commands,
     is_online,
     keys,
@@ -42,6 +43,7 @@ async def test_kill_of_one_of_two_processes(start, make_users, redis):
         await open_all(stack, connections)
         await until(lambda: len(told(redis)) == USERS)
         assert await presence.aonline_count() == USERS
+        await all_noted(redis)
         doomed.kill()
         killed_at = time.monotonic()
 
@@ -71,6 +73,7 @@ async def test_kill_with_the_default_lease(start, alice, bob, redis):
         await open_all(stack, [(doomed, alice), (survivor, bob)])
         await until(lambda: len(told(redis)) == 2)
         process = redis.hvals(alice.ws_session)[0]
+        await all_noted(redis)
         doomed.kill()
         killed_at = time.monotonic()
         left_ms = redis.pttl(f"user_ws.lease.{process}")
@@ -88,6 +91,7 @@ async def test_what_a_crash_left_is_swept_by_the_next_process(start, pair, alice
     async with AsyncExitStack() as stack:
         await open_all(stack, [(doomed, alice)])
         await until(lambda: told(redis))
+        await all_noted(redis)
         doomed.kill()
     await until(lambda: not redis.keys("user_ws.lease.*"))
     assert not await is_online(alice)
@@ -107,6 +111,7 @@ async def test_kill_within_the_grace(start, pair, alice, bob, redis):
         async with Client(doomed.ws, alice.ws_token()) as tab:
             await tab.subscribed()
         await until(lambda: redis.zscore("user_ws.leaving", str(alice.pk)) and told(redis, alice))
+        await all_noted(redis)
         doomed.kill()
         await until(lambda: f"offline:{alice.pk}" in told(redis))
         await until(lambda: redis.scard("user_ws.processes") == 1)
@@ -125,6 +130,7 @@ async def test_whose_page_is_loaded_again_while_the_former_process_is_buried(
         async with Client(doomed.ws, alice.ws_token()) as tab:
             await tab.subscribed()
             dead = redis.hvals(alice.ws_session)
+            await all_noted(redis)
             doomed.kill()
         assert await watcher.watch(alice) == [True]
         async with Client(survivor.ws, alice.ws_token()) as tab:
@@ -148,6 +154,7 @@ async def test_a_grace_that_is_longer_than_the_lease(start, alice, bob, redis, c
         await watcher.subscribed()
         async with Client(doomed.ws, alice.ws_token()) as tab:
             await tab.subscribed()
+            await all_noted(redis)
             doomed.kill()
         killed_at = time.monotonic()
         assert await watcher.watch(alice) == [True]
@@ -299,6 +306,7 @@ async def test_a_clock_that_is_wrong_by_an_hour(start, pair, alice, bob, redis):
         assert abs(redis.zscore("user_ws.last_seen", str(alice.pk)) / 1e6 - time.time()) < 60
         await open_all(stack, [(future, alice)])
         await until(lambda: len(told(redis, alice)) == 3)
+        await all_noted(redis)
         future.kill()
         await until(lambda: len(told(redis, alice)) == 4)
         assert told(redis, alice) == [f"online:{alice.pk}", f"offline:{alice.pk}"] * 2
