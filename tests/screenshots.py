@@ -9,12 +9,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from tests.demo.browser import CHROMIUM, FLAGS, PATIENCE_MS, Person
+from tests.demo.browser import PATIENCE_MS, Person
 from tests.demo.conftest import Deployment
 from tests.demo.processes import DemoWorker
 from tests.kit import ROOT
+from tests.kit.browser import chromium
 
 PICTURE = ROOT / "docs" / "images" / "demo.png"
 PICTURE_SIZE = {"viewport": {"width": 1280, "height": 930}}
@@ -141,9 +142,8 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, help="of pictures of every state")
     folder = parser.parse_args().folder
     expect.set_options(timeout=PATIENCE_MS)
-    with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as directory, chromium() as browser:
         deployment = Deployment(Path(directory))
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         worker = None
         try:
             deployment.prepare()
@@ -161,7 +161,6 @@ def main():
                     states(scene, folder / f"{size}-{scheme}")
                     scene.close()
         finally:
-            browser.close()
             if worker is not None:
                 worker.stop()
             deployment.stop()

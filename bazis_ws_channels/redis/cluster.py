@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from .calls import Calls
 from .commands import Command
 from .errand import Answers, Errand
 from .hosts import Host
@@ -24,22 +25,10 @@ _FRESH_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
 
 Send = Callable[[Mapping[Host, Sequence[Command]], float], Answers]
+S = TypeVar("S", bound=Calls)
 
 
-class _Server(Protocol):
-    """The connection to one server."""
-
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies to commands that are written together."""
-
-    async def rest(self) -> None:
-        """Close the connection unless a call is under way."""
-
-
-S = TypeVar("S", bound=_Server)
-
-
-class ClusterConnection(Generic[S]):
+class ClusterConnection(Calls, Generic[S]):
     """The connections of one event loop to a Cluster: one to each node.
 
     Args:
@@ -55,17 +44,6 @@ class ClusterConnection(Generic[S]):
         self._connect = connect
         self._told_version = self.topology.version
         self._search: asyncio.Task[None] | None = None
-
-    async def call(self, command: Command) -> Any:
-        """Return Redis's reply to a command.
-
-        Raises:
-            redis.RedisError, OSError: Redis refuses it, or is out of reach.
-        """
-        [reply] = await self.exchange([command])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands; error replies, and the errors of nodes that are out of

@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..counters import counts
 from ..loops import LoopLocal
+from .calls import Calls
 from .cluster import ClusterConnection
 from .commands import REPEATS, Command, is_replica, to_repeat, was_demoted
 from .errors import dead_transport_as_lost
@@ -51,7 +52,7 @@ class _Call(NamedTuple):
         return all(command.is_repeatable for command in self.commands)
 
 
-class Connection:
+class Connection(Calls):
     """A connection of one event loop. Opened at the first call, and again after a loss.
 
     Args:
@@ -77,17 +78,6 @@ class Connection:
     def make_link(self) -> Any:
         """Return another redis-py connection to the same host, not yet connected."""
         return self._pool.make_connection()
-
-    async def call(self, command: Command) -> Any:
-        """Return Redis's reply to a command.
-
-        Raises:
-            redis.RedisError, OSError: Redis refuses it, or is out of reach.
-        """
-        [reply] = await self.exchange([command])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands that are written together. Error *replies* are returned,

@@ -28,8 +28,8 @@ _GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 0.3
 
 
-class ForwardedSubscriber(Subscriber):
-    """The subscriptions of one event loop at any node of a Cluster.
+class _ClusterSubscriber(Subscriber):
+    """The subscriptions of one event loop at nodes of a Cluster, where its map says.
 
     Args:
         cluster: the connections to the nodes.
@@ -47,20 +47,35 @@ class ForwardedSubscriber(Subscriber):
         self._cluster = cluster
 
     def subscribe_to_pattern(self, pattern: str) -> None:
-        """Do nothing: channels-redis's own layer, for which it is, knows no Cluster."""
+        """Do nothing. Patterns are for channels-redis's own layer, which knows no Cluster; sharded
+        channels have none.
+        """
 
     async def _any_node(self) -> Connection:
         return random.choice(await self._cluster.primaries())
 
     def _start(self) -> None:
-        self._cluster.change_listeners.add(self._look)
-        super()._start()
+        self._cluster.change_listeners.add(self._map_has_changed)
 
     async def _stop(self) -> None:
-        self._cluster.change_listeners.discard(self._look)
-        await super()._stop()
+        self._cluster.change_listeners.discard(self._map_has_changed)
 
-    def _look(self) -> None:
+    def _map_has_changed(self) -> None:
+        raise NotImplementedError
+
+
+class ForwardedSubscriber(_ClusterSubscriber):
+    """The subscriptions of one event loop at any node of a Cluster."""
+
+    def _start(self) -> None:
+        super()._start()
+        self._listener.start()
+
+    async def _stop(self) -> None:
+        await super()._stop()
+        await self._listener.stop()
+
+    def _map_has_changed(self) -> None:
         """Leave a node that is not one of the Cluster's any more, or silent."""
         host = self._listener.host
         if host is not None and host not in self._cluster.topology.nodes:
@@ -69,37 +84,23 @@ class ForwardedSubscriber(Subscriber):
             self._listener.check()
 
 
-class ShardedSubscriber(Subscriber):
-    """The subscriptions of one event loop at the nodes of a Cluster.
+class ShardedSubscriber(_ClusterSubscriber):
+    """The subscriptions of one event loop, each at the node of its channel's slot.
 
     The map of the Cluster says where a channel belongs. It is read again when a node is lost,
     refuses a channel (MOVED) or gives one up because its slot has left, and every few seconds by
     the commands of this event loop. Channels whose node has changed are subscribed to there; what
     was published in between is lost to them, as after any loss.
-
-    Args:
-        cluster: the connections to the nodes.
-        deliver, on_lost, on_back: see `Subscriber`.
     """
 
-    def __init__(
-        self,
-        cluster: ClusterConnection[Connection],
-        deliver: Deliver,
-        on_lost: Callable[[], None],
-        on_back: Callable[[], None],
-    ) -> None:
-        super().__init__(partial(_connection, cluster.host), deliver, on_lost, on_back)
-        self._cluster = cluster
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._homes: dict[str, Host] = {}  # where each wanted channel is asked for
         self._listeners: dict[Host, Listener] = {}
         self._routing: asyncio.TimerHandle | None = None
         self._search: asyncio.Task[None] | None = None
         self._search_error: Exception | None = None
         self._ending: set[asyncio.Future[Any]] = set()
-
-    def subscribe_to_pattern(self, pattern: str) -> None:
-        """Do nothing: sharded channels know no patterns."""
 
     # --- where the channels are -------------------------------------------------------------
 
@@ -111,11 +112,8 @@ class ShardedSubscriber(Subscriber):
         listener = self._listener_of(channel)
         return self._search_error if listener is None else listener.last_error
 
-    def _start(self) -> None:
-        self._cluster.change_listeners.add(self._route_soon)
-
     async def _stop(self) -> None:
-        self._cluster.change_listeners.discard(self._route_soon)
+        await super()._stop()
         if self._routing is not None:
             self._routing.cancel()
             self._routing = None
@@ -148,7 +146,8 @@ class ShardedSubscriber(Subscriber):
 
     # --- following the map ------------------------------------------------------------------
 
-    def _route_soon(self) -> None:
+    def _map_has_changed(self) -> None:
+        """Let the channels follow soon."""
         if self._routing is None:
             loop = asyncio.get_running_loop()
             self._routing = loop.call_later(_GATHER_SECONDS, self._route)

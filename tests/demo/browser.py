@@ -1,12 +1,5 @@
-"""People with a browser: headless Chromium, driven by Playwright."""
+"""People with a browser."""
 
-import shutil
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 #: No claim about speed: the end of a test that would wait for ever.
 PATIENCE_MS = 20_000
 

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from tests.demo.browser import CHROMIUM, FLAGS, PATIENCE_MS, Person
+from tests.demo.browser import PATIENCE_MS, Person
 from tests.demo.processes import BLANK, DemoCommand, DemoDaphne
 from tests.kit import ROOT, Proxy, Redis
+from tests.kit.browser import chromium
 
 
 @pytest.fixture(scope="package")
@@ -85,34 +86,18 @@ def deployment(tmp_path_factory):
         pieces.stop()
 
 
-def missing(what):
-    """Skip; in CI, where everything must be there, fail."""
-    reason = f"no browser tests: {what} is missing"
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def browser():
     """A browser for this module: Playwright's sync API occupies the thread's event loop."""
-    try:
-        from playwright.sync_api import expect, sync_playwright
-    except ImportError:
-        missing("playwright")
-    if CHROMIUM is None:
-        missing("chromium")
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def expect(browser):
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=PATIENCE_MS)
     return expect
 
 

@@ -88,29 +88,26 @@ async def test_a_link_that_breaks_in_the_middle_of_the_replay_loses_nothing(laye
         assert await again.several(1) == [4]
 
 
+async def outlast_the_window(layer, redis):
+    """Let all that is recorded be over: by a clock, or as Redis would drop it."""
+    if not hasattr(layer, "hosts"):
+        layer.streams._clock = lambda: float("inf")
+        return
+    assert await sync_to_async(redis.delete)(*redis.keys("user_ws.{*.messages"))
+
+
 async def test_quiet_for_longer_than_the_window(layer, alice, since, settings, redis):
     """Silence costs nothing: the position outlives the messages."""
-    if hasattr(layer, "hosts"):
-        assert await sync_to_async(redis.delete)(*messages_keys(redis))
-    else:
-        layer.streams._clock = lambda: float("inf")
+    await outlast_the_window(layer, redis)
     async with Socket(alice.ws_token(), since) as socket:
         first = await socket.subscribed()
         assert (first["recovered"], first["replayed"]) == (True, 0)
 
 
-def messages_keys(redis):
-    """Return the keys of the streams' messages."""
-    return redis.keys("user_ws.{*.messages")
-
-
 async def test_after_the_window_the_client_is_told(layer, alice, since, redis):
     """Not a part of it."""
     await numbers(alice, 2)
-    if hasattr(layer, "hosts"):
-        assert await sync_to_async(redis.delete)(*messages_keys(redis))
-    else:
-        layer.streams._clock = lambda: float("inf")
+    await outlast_the_window(layer, redis)
     async with Socket(alice.ws_token(), since) as socket:
         first = await socket.subscribed()
         assert (first["recovered"], first["replayed"]) == (False, 0)

@@ -1,5 +1,7 @@
 """Places in a stream: their text, and what is missing between two of them."""
 
+import re
+
 import pytest
 
 from bazis_ws_channels.history.positions import (
@@ -20,9 +22,10 @@ BIGGEST = 10**15 - 1
 
 @pytest.mark.parametrize("offset", [0, 1, 10, BIGGEST])
 def test_text_and_back(offset):
-    """What the server writes it can read."""
+    """What the server writes it can read, and a URL and the contract hold it."""
     position = Position(offset, new_mark())
     assert Position.parse(str(position)) == position
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", str(position))
 
 
 def test_marks_are_not_alike():
