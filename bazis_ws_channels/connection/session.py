@@ -74,7 +74,8 @@ class Session:
         self.user = identity.user
         self.context = contextvars.copy_context()
         self.pk = identity.user.pk
-        self.group = identity.group
+        self._groups = identity.groups
+        self.group = self._groups["user"]
         self.is_live = False
         self.has_ended = False
         self.watches = Watches(layer, channel, line.push, namespace_of(identity.key))
@@ -85,7 +86,6 @@ class Session:
         self._lock = lock
         self._end = end
         self._held: list[Event] = []
-        self._groups = identity.groups
         self._replay = Replay(layer, self._groups, line.push, self.recorded)
         self._expiry = Expiry(self._expired)
 
