@@ -8,6 +8,7 @@ it is full (`IPushProducer`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
@@ -165,10 +166,12 @@ def answer_at_once(transport: Any) -> None:
 
     def write_first(data: bytes) -> None:
         del transport.write
-        written = transport.writeSomeData(data) if _is_drained(transport) else 0
-        rest = data[written:] if isinstance(written, int) else data  # else an error, met again
-        if rest:
-            write(rest)
+        written = 0
+        if _is_drained(transport):
+            with contextlib.suppress(OSError):  # which `write` meets too
+                written = transport.socket.send(data)
+        if written < len(data):
+            write(data[written:])
 
     transport.write = write_first
 
