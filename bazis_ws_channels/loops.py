@@ -12,7 +12,7 @@ __all__ = ["LoopLocal", "Turn"]
 
 T = TypeVar("T")
 
-#: How long one task keeps the event loop from the others.
+#: How long a task with much to do keeps the event loop before others run.
 _TURN_SECONDS = 0.005
 
 
@@ -80,7 +80,7 @@ class LoopLocal(Generic[T]):
 
 
 class Turn:
-    """A task's turn on the event loop. A task with much to do ends it now and then."""
+    """A task's turn on the event loop, which a task with much to do ends now and then."""
 
     __slots__ = ("_ends_at",)
 
@@ -89,7 +89,7 @@ class Turn:
 
     @property
     def is_over(self) -> bool:
-        """Whether the task has had its time."""
+        """Whether the turn has taken its time, so that the task should `end` it."""
         return time.monotonic() >= self._ends_at
 
     async def end(self) -> None:

@@ -19,9 +19,9 @@ __all__ = ["Frames", "Mail", "asend", "send"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: The frame for each user, by key; or for everybody, or for an anonymous session, by None.
+#: Text frames by the user's key. The key None is for everybody, or for an anonymous session.
 Frames = Mapping[str | None, str]
-#: A message, with its user's key or None.
+#: A message after its user's key or None, as in `Frames`.
 Addressed = tuple[str | None, GroupMessage]
 
 
@@ -29,10 +29,10 @@ class Mail(NamedTuple):
     """What one call publishes. The messages of very many users are made as they are sent.
 
     Attributes:
-        frames: what goes to whom.
+        frames: what is sent to whom.
         record: whether it can be replayed.
-        once: digest of the idempotency key.
-        group: that of the frame for None.
+        once: digest of the idempotency key; None without one.
+        group: the group that gets the frame of the key None.
     """
 
     frames: Frames
@@ -41,7 +41,7 @@ class Mail(NamedTuple):
     group: str = ""
 
     def rounds(self) -> Iterator[Sequence[Addressed]]:
-        """Yield the messages, in rounds."""
+        """Yield the messages, in rounds of `sending.rounds`: each is sent within one time limit."""
         for some in sending.rounds(self.frames.items()):
             yield [(key, self._message(key, frame)) for key, frame in some]
 
@@ -51,7 +51,7 @@ class Mail(NamedTuple):
 
 
 def send(mail: Mail, on_commit: bool, using: str | None, users: Iterable[Any] = ()) -> int:
-    """Send, or let the commit of a transaction do it.
+    """Send now, or when the current transaction commits.
 
     Args:
         using: the database of that transaction; by default that of the first instance of `users`.
@@ -85,7 +85,7 @@ async def asend(mail: Mail, on_commit: bool, using: str | None, users: Iterable[
 
 
 def _send_once(mail: Mail, send_round: Callable[[Sequence[Addressed]], int]) -> int:
-    """Send, unless that was done by the same idempotency key; return what was returned then."""
+    """Send, unless a call with the same idempotency key has; then return what that returned."""
     earlier = sending.recall(mail.once) if mail.once is not None else None
     if earlier is not None:
         return earlier

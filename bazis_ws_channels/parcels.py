@@ -10,7 +10,7 @@ from .types import Event
 
 __all__ = ["Frames", "Parcel", "frame_of", "published_at"]
 
-#: Size up to which messages are put together: a socket's buffer takes it, so one write does.
+#: Bytes up to which messages are put together: a socket's buffer takes them with one write.
 _MOST_BYTES = 65536
 #: The kind of messages that are put together.
 _PUSH = "ws.push"
@@ -21,7 +21,8 @@ class Frames:
 
     Attributes:
         texts: the frames.
-        wire: all of them as a server writes them to a socket; made by the first that does.
+        wire: the same as bytes of WebSocket frames, for servers whose sockets we write to. The
+            first writer makes them; None before.
     """
 
     __slots__ = ("texts", "wire")
@@ -41,8 +42,9 @@ class Parcel:
         group: the group they are for, where their kind has one.
         events: in order.
         payloads: the same, as Redis sent them.
-        offset: the place of the first in its stream; None where they are not recorded.
-        published_at: when they were, in seconds since the epoch, of those that tell.
+        offset: the place of the first in its stream; None if they are not recorded.
+        published_at: when they were published, in seconds since the epoch; without those events
+            that don't say.
     """
 
     __slots__ = (
@@ -67,7 +69,9 @@ class Parcel:
         self._bytes = len(payload)
 
     def fits(self, event: Event, payload: bytes) -> bool:
-        """Tell whether a message, the next on its channel, may be added."""
+        """Tell whether the channel's next message may be added: it continues this one, and there is
+        room.
+        """
         following = None if self.offset is None else self.offset + len(self.events)
         return (
             self.kind == event.get("type") == _PUSH
@@ -84,7 +88,11 @@ class Parcel:
         self._bytes += len(payload)
 
     def frames(self, stream: str) -> Frames:
-        """Return what a client gets who lacks nothing before; made once for all."""
+        """Return the frames for clients that have missed nothing; made once for all of them.
+
+        Args:
+            stream: the name of the messages' stream, if they are recorded.
+        """
         if self._frames is None:
             if self.offset is None:
                 texts = [event["text"] for event in self.events]
@@ -95,7 +103,9 @@ class Parcel:
 
 
 def frame_of(event: Event, stream: str) -> str:
-    """Return the frame of a recorded message; made once for all who get the event."""
+    """Return the frame of a recorded message, with its position in the stream of that name; made
+    once for all recipients of the event.
+    """
     if "frame" not in event:
         event["frame"] = positioned(event["text"], stream, str(event["position"]))
     frame: str = event["frame"]
@@ -103,12 +113,14 @@ def frame_of(event: Event, stream: str) -> str:
 
 
 def _offset(event: Event) -> int | None:
-    # Anybody can send an event that looks like ours; only a recorded one has a tuple there.
+    # Any code can send an event that looks like ours; only a recorded one has a tuple there.
     position = event.get("position")
     return position[0] if isinstance(position, tuple) else None
 
 
 def published_at(event: Event) -> tuple[float, ...]:
-    """Return when a message was published; empty if it doesn't tell."""
+    """Return when a message was published: one number, in seconds since the epoch; none if the
+    event doesn't say.
+    """
     at = event.get("at")
     return (at,) if isinstance(at, float) else ()

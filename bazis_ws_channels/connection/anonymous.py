@@ -1,4 +1,4 @@
-"""An anonymous stretch of a connection."""
+"""Sessions without a user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AnonymousSession(Session):
     a stream costs Redis memory, and anybody can make as many tokens as they like.
 
     Args:
-        address: the client's, where it means one.
+        address: the client's, as `lobby.address_of` returns it; None if it is not known.
     """
 
     is_anonymous: ClassVar = True
@@ -31,11 +31,11 @@ class AnonymousSession(Session):
         self._address = address
 
     async def open(self, since: Since | None) -> None:
-        """Take a place before anything is asked of Redis; then open as any session.
+        """Take a place before Redis is asked for anything; then open like any session.
 
         Raises:
-            SessionRefused: the address has too many.
-            ServerBusy: there are too many altogether, or the server stops.
+            SessionRefused: the address has too many anonymous sessions.
+            ServerBusy: this event loop has too many, or the server stops.
             ChannelLayerUnavailable: Redis is out of reach.
         """
         current_visitors().enter(self, self._address)

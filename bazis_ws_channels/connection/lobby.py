@@ -37,7 +37,8 @@ class Lobby:
         """Enter a socket.
 
         Args:
-            address: the client's, where it means one; None: only the whole counts.
+            address: the client's, as `address_of` returns it; None if it is not known: then only
+                the limit of all sockets holds.
         """
         self._guests[guest] = address
         if address is not None:
@@ -63,8 +64,9 @@ class Lobby:
 
 
 def address_of(scope: Scope) -> str | None:
-    """Return the client's address, if it means one client (or one household): that in the header
-    which the settings trust, else a public one. A private address is a proxy's, as a rule.
+    """Return the client's address: that in the header of ``BAZIS_WS_CLIENT_ADDRESS_HEADER``, else
+    the connection's own if it is public. None if neither identifies a client (or a household): a
+    private address is a proxy's, as a rule. Of IPv6 it is the network of 64 bits.
     """
     header = conf.BAZIS_WS_CLIENT_ADDRESS_HEADER
     if header is not None:

@@ -10,11 +10,11 @@ __all__ = ["Reach"]
 
 
 class Reach:
-    """A consumer's rule for it: a type needs a user's session, unless the class says otherwise."""
+    """Part of a consumer: a message needs a user's session, unless its type is listed here."""
 
     #: Types served without a session.
     open_types: ClassVar[frozenset[str]] = frozenset({"ping"})
-    #: Types that anonymous sessions may send besides.
+    #: Further types that anonymous sessions may send.
     anonymous_types: ClassVar[frozenset[str]] = frozenset()
 
     def refusal(self, kind: str, session: Session | None) -> tuple[str, str] | None:

@@ -13,9 +13,9 @@ __all__ = ["Visitors", "current_visitors"]
 
 
 class Visitors:
-    """The anonymous sessions of one event loop, by session.
+    """Places for the anonymous sessions of one event loop.
 
-    Who comes when all places are taken is refused; nobody who has one loses it to another.
+    A session that comes when all places are taken is refused; none loses its place to another.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,12 @@ class Visitors:
         """Give a session its place.
 
         Args:
-            address: the client's, where it means one; None: only the whole counts.
+            address: the client's, as `lobby.address_of` returns it; None if it is not known: then
+                only the limit of all sessions holds.
 
         Raises:
-            SessionRefused: ``too_many_connections`` of this address.
-            ServerBusy: too many altogether.
+            SessionRefused: ``too_many_connections``: the address has its share.
+            ServerBusy: all places are taken.
         """
         limit = conf.BAZIS_WS_MAX_ANONYMOUS_BY_ADDRESS
         if address is not None and self._by_address[address] >= limit:

@@ -16,7 +16,7 @@ class Batch:
     """Messages that are sent together, perhaps after another command.
 
     Args:
-        before: a command that is done first, and its host.
+        before: a host, and a command that it does before its messages.
     """
 
     def __init__(self, before: tuple[Host, Command] | None = None) -> None:
@@ -24,7 +24,7 @@ class Batch:
         self._messages: dict[Host, list[Message]] = {}
 
     def add(self, host: Host, message: Message) -> None:
-        """Add a message of a host."""
+        """Add a message that a host publishes."""
         self._messages.setdefault(host, []).append(message)
 
     def commands(self) -> dict[Host, list[Command]]:

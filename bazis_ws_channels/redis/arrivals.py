@@ -1,4 +1,4 @@
-"""Messages of one host, between those who read them and those they are for."""
+"""Messages of one host, from the links that read them to their recipients."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["Arrivals", "Deliver"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
-#: Awaited with a channel's name and its messages, in order.
+#: Awaited with a channel's name and its messages as Redis sent them, in order.
 Deliver = Callable[[str, Sequence[bytes]], Awaitable[None]]
 
-#: Messages and bytes that are read ahead; the rest waits at Redis.
+#: Messages and bytes that may wait here; the rest is left unread, and waits at Redis.
 _MOST_MESSAGES = 100
 _MOST_BYTES = 1024 * 1024
 
 
 class Arrivals:
-    """Hands messages out in order, those that follow one another on one channel together.
+    """Hands messages out in order. Consecutive messages of one channel are one delivery.
 
-    The more of them have come, the cheaper is each: what came while others were handed out is one
-    delivery. The end of a connection doesn't end it: what has come is delivered. Nor does another
-    node's having the channel now: what it sends comes behind.
+    The more messages have come, the cheaper each is, because those that came during one delivery
+    share the next. A message that was read is delivered, even if its connection has ended since, or
+    its channel has moved to another node, whose messages come after it.
 
     Args:
         deliver: hands messages out.
-        failed: called with the channel when that failed, after it was logged.
+        failed: called with the channel's name after a delivery has failed and was logged.
     """
 
     def __init__(self, deliver: Deliver, failed: Callable[[str], None]) -> None:
@@ -42,7 +42,7 @@ class Arrivals:
         self._has_room = asyncio.Event()
 
     async def add(self, channel: str, payload: bytes) -> None:
-        """Let a message be handed out soon. Waits for room where too many are waiting."""
+        """Queue a message for delivery, then wait for room if the queue is full."""
         self._waiting.append((channel, payload))
         self._bytes += len(payload)
         if self._task is None or self._task.done():
@@ -52,7 +52,7 @@ class Arrivals:
             await self._has_room.wait()
 
     async def stop(self) -> None:
-        """Drop what is waiting, and what is being handed out."""
+        """Drop the messages that wait, and cancel the delivery under way."""
         self._waiting.clear()
         self._bytes = 0
         task, self._task = self._task, None

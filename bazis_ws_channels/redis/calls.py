@@ -1,4 +1,4 @@
-"""What a connection of an event loop is asked, whether to one server or to a Cluster. No I/O."""
+"""Interface of the connections of an event loop, to one server or to a Cluster. No I/O."""
 
 from __future__ import annotations
 

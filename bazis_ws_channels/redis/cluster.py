@@ -18,10 +18,10 @@ from .topology import SLOTS, Topology, topology_of
 
 __all__ = ["ClusterConnection", "exchange_blocking", "primaries_blocking"]
 
-#: A map that is younger is not read again because of a MOVED, which has corrected it.
+#: Age of a map up to which it is not read again after a MOVED, which has corrected it.
 _FRESH_SECONDS = 1.0
-#: A map that was not looked at for so long is read before it is used, as a connection would be:
-#: nobody tells of a node that has died, or is silent.
+#: Age of a map from which it is read again before it is used, as an idle connection is checked:
+#: nobody reports a node that has died or gone silent.
 _LOOK_SECONDS = 5.0
 
 Send = Callable[[Mapping[Host, Sequence[Command]], float], Answers]
@@ -46,11 +46,11 @@ class ClusterConnection(Calls, Generic[S]):
         self._search: asyncio.Task[None] | None = None
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Return the replies to commands; error replies, and the errors of nodes that are out of
-        reach, are returned too.
+        """Return the replies to commands, in their order. In the place of a command that was
+        refused, or whose node is out of reach, is the error.
 
         Raises:
-            redis.RedisError, OSError: no node answers.
+            redis.RedisError, OSError: no node tells the map.
         """
         await self.find()
         if _is_old(self.topology):
@@ -93,7 +93,7 @@ class ClusterConnection(Calls, Generic[S]):
             await self.refresh()
 
     async def refresh(self, failed: Host | None = None) -> None:
-        """Read the map again; who calls meanwhile waits for the same answer.
+        """Read the map again. Calls at the same time share one search.
 
         Args:
             failed: a node that is asked last.
@@ -111,11 +111,11 @@ class ClusterConnection(Calls, Generic[S]):
 
     def _found(self, search: asyncio.Task[None]) -> None:
         if not search.cancelled():
-            search.exception()  # whoever waits for it gets it
+            search.exception()  # the callers raise it: asyncio needn't log it
             self._tell()
 
     async def close(self) -> None:
-        """Stop a search. The nodes' connections are closed for themselves."""
+        """Stop reading the map. The nodes' connections are closed by `redis.connection`."""
         if self._search is not None:
             self._search.cancel()
             await asyncio.gather(self._search, return_exceptions=True)
@@ -157,7 +157,7 @@ class ClusterConnection(Calls, Generic[S]):
         raise _nobody(self.host, last)
 
     def _tell(self) -> None:
-        """Tell of a change of the map, whoever has found it."""
+        """Call the listeners if the map has changed. Sync code may have read it, too."""
         if self._told_version != self.topology.version:
             self._told_version = self.topology.version
             for listener in tuple(self.change_listeners):
@@ -171,7 +171,7 @@ def exchange_blocking(
 
     Args:
         limit_seconds: for all of it.
-        send: does that for servers, within a limit.
+        send: writes commands to single servers, and returns their replies within so many seconds.
 
     Returns:
         By host: the replies; those of a Cluster have an error in the place of each command whose
@@ -198,7 +198,7 @@ def exchange_blocking(
 
 
 def primaries_blocking(host: Host, send: Send) -> list[Host]:
-    """Return the nodes of a Cluster that have slots, as it says now.
+    """Ask a Cluster for its map; return the nodes that have slots.
 
     Raises:
         redis.RedisError, OSError: no node tells them.
@@ -227,7 +227,7 @@ def _read_map_blocking(
 
 
 def _is_corrected(topology: Topology, failed: Host | None) -> bool:
-    """Tell whether a MOVED has said all that the map lacked, as far as one can know."""
+    """Tell whether a MOVED is all that was wrong with the map: it is fresh, and no node failed."""
     return failed is None and time.monotonic() - topology.read_at < _FRESH_SECONDS
 
 

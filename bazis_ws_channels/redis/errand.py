@@ -1,7 +1,7 @@
 """Commands on their way to the nodes of a Redis Cluster, and their replies. No I/O.
 
-The shells, one for sync and one for async code, send what is `asked`, hand what came to `take`,
-and read the map again where it `is_stale`, until nothing is left to ask.
+Two shells, one for sync and one for async code, send what `asked` returns, pass the replies to
+`take`, and read the maps in `stale` again, until `asked` returns nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .topology import Topology, slot_of, topology_of
 
 __all__ = ["Answers", "Errand"]
 
-#: The replies of each host, or why there are none.
+#: By server: the replies, or the error of a server that is out of reach.
 Answers = Mapping[Host, list[Any] | Exception]
 
 _ASKING = Command(("ASKING",))
-#: How often a command follows MOVED, ASK or a fail-over before the error stands.
+#: How often a command follows MOVED, ASK or a failover before an error is its reply.
 _TURNS = 8
 #: Seconds to wait while the keys of a slot are on their way to another node.
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.01, 0.2
@@ -37,12 +37,12 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.01, 0.2
 
 @dataclass(slots=True)
 class _Item:
-    """One command: whose it is, its place there, and how it fares."""
+    """One command of a host, its place in the host's reply, and its state."""
 
     host: Host
     place: int
     command: Command
-    node: Host | None = None  # which ASK has named, or which has failed
+    node: Host | None = None  # the node that ASK has named, or the one that has failed
     is_asking: bool = False
     error: Exception | None = None
     turns: int = 0
@@ -55,8 +55,9 @@ class Errand:
         commands: by host.
 
     Attributes:
-        stale: the maps to be read again, each with the node that has failed, if one has.
-        wait_seconds: how long to wait before the rest is asked again.
+        stale: the maps to read again before the next `asked`, each with the node that has failed;
+            None where no node has.
+        wait_seconds: how long to wait before the next `asked`.
     """
 
     def __init__(self, commands: Mapping[Host, Sequence[Command]]) -> None:
@@ -75,13 +76,13 @@ class Errand:
 
     @property
     def replies(self) -> dict[Host, list[Any] | Exception]:
-        """The replies by host. Those of a Cluster have an error in the place of each command
-        whose node is out of reach; those of another host are then one error.
+        """The replies by host. A Cluster's list has an error in the place of each command whose
+        node is out of reach. A single server that is out of reach has one error for its list.
         """
         return {host: self._lost.get(host, own) for host, own in self._replies.items()}
 
     def asked(self) -> dict[Host, list[Command]]:
-        """Return what to send next, by server; nothing when all is answered."""
+        """Return the commands to send next, by server; an empty dict when all are answered."""
         asked: dict[Host, list[Command]] = {}
         self._sent, waiting = {}, self._open
         self._open = []
@@ -98,7 +99,7 @@ class Errand:
         return asked
 
     def take(self, answers: Answers) -> None:
-        """Take what the servers have said."""
+        """Take the answers to the commands that `asked` returned last."""
         self.stale, waits = {}, False
         for server, items in self._sent.items():
             answer = answers[server]
@@ -113,13 +114,13 @@ class Errand:
         self.wait_seconds = max(_FIRST_WAIT_SECONDS, doubled) if waits else 0.0
 
     def give_up(self) -> None:
-        """Leave what is open with the error that it had last."""
+        """Settle each open command with the last error it met: the time is up."""
         for item in self._open:
             self._settle(item, item.error)
         self._open = []
 
     def _server_of(self, item: _Item) -> Host | None:
-        """Return where to send a command; None where it is settled, for nobody can take it."""
+        """Return where to send a command; None if no node can take it: its error is the reply."""
         if not item.host.is_cluster:
             return item.host
         if item.is_asking:
@@ -134,8 +135,8 @@ class Errand:
         return None
 
     def _take_loss(self, item: _Item, server: Host, error: Exception) -> None:
-        """Take that a server is out of reach. What may be sent again is, to another node if the
-        map, read again, names one.
+        """Note that a server is out of reach. If the command may be sent again, it goes to another
+        node, should the map name one once it is read again.
         """
         if not item.host.is_cluster:
             self._lost[item.host] = error
@@ -147,8 +148,8 @@ class Errand:
             self._settle(item, error)
 
     def _take_reply(self, item: _Item, server: Host, reply: Any) -> bool:
-        """Take a reply; return whether to wait before the command is sent again. After each of
-        these errors nothing was done.
+        """Take a reply. Return whether to wait before the command is sent again: it was not done if
+        the reply is one of these errors.
         """
         if not item.host.is_cluster or not isinstance(reply, RedisError):
             self._settle(item, reply)

@@ -1,4 +1,4 @@
-"""One server that subscriptions are at: a watched link to it, made again after every loss."""
+"""A watched link for subscriptions at one server, made again after every loss."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ logger = logging.getLogger("bazis_ws_channels.layers")
 
 
 class Owner(Protocol):
-    """Whose subscriptions they are."""
+    """The subscriber that a listener works for."""
 
     def asked(self, listener: Listener, channel: str) -> None:
         """Note that a SUBSCRIBE was sent."""
 
     def connected(self, listener: Listener) -> None:
-        """Subscribe to all that is wanted of the server."""
+        """Subscribe to all channels that are wanted from the server: there is a new link."""
 
     def handle(self, listener: Listener, reply: Any) -> tuple[str, bytes] | None:
         """Handle what the server has said; return a message's channel and payload, if it is one."""
 
     def outage_logged(self) -> None:
-        """Note that the log says that the server is lost."""
+        """Note that the loss of the server was logged: its return is to be logged, too."""
 
     def disconnected(self, listener: Listener) -> None:
         """Note that all subscriptions at the server are lost."""
@@ -46,13 +46,14 @@ class Listener:
     """Keeps a link to one server.
 
     Args:
-        find: returns the connection to the server.
+        find: awaited before each attempt to connect; returns the connection to the server, which
+            makes the link and reports failures.
         owner: is told what happens on the link.
         arrivals: where its messages go.
 
     Attributes:
-        link: set while subscriptions can be made.
-        last_error: why there is none.
+        link: None while there is no connected link.
+        last_error: why there is no link; None once there is one.
     """
 
     def __init__(
@@ -70,21 +71,27 @@ class Listener:
 
     @property
     def host(self) -> Host | None:
-        """The server that the link is or was to."""
+        """The server of the current link, or of the last one; None before the first."""
         return None if self._server is None else self._server.host
 
     def start(self) -> None:
-        """Connect, unless that is done."""
+        """Begin to connect, and to stay connected, unless that has begun."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen_forever())
 
     def command(self, verb: str, channel: str) -> None:
-        """Send a command; without a link the next one subscribes to all that is wanted."""
+        """Send a command. Without a link, do nothing: the next link subscribes to all that is
+        wanted.
+        """
         if self.link is not None:
             self.link.command(verb, channel)
 
     def reconnect(self, instead_of: Link | None = None) -> None:
-        """Subscribe again over a new connection: the host's name may now mean another server."""
+        """Subscribe again over a new connection: the host's name may now mean another server.
+
+        Args:
+            instead_of: the link to give up; nothing is done if it is not the current one any more.
+        """
         link = self.link
         if self._task is not None and link is not None and instead_of in (None, link):
             self._task.cancel()
@@ -92,16 +99,20 @@ class Listener:
             self._task = asyncio.create_task(self._listen_forever())
 
     def is_heard_since(self, at: float) -> bool:
-        """Tell whether the server has said something since then, over the link of now."""
+        """Tell whether the server has said something over the current link after `at`, in seconds
+        by the event loop's clock.
+        """
         return self.link is not None and self.link.heard_at > at
 
     def check(self) -> None:
-        """Ping now, and subscribe anew if nothing comes: the server may be gone."""
+        """Ping now, and reconnect if nothing comes: the server may be gone."""
         if self.link is not None:
             self.link.ask(partial(self.reconnect, self.link))
 
     def stop(self) -> asyncio.Future[Any]:
-        """End it. Its owner is told nothing more; await what is returned for the end."""
+        """Disconnect for good. The owner is told nothing more. Return a future that is done when
+        the link is closed.
+        """
         self._watch(None)
         task, self._task = self._task, None
         if task is not None:
@@ -148,7 +159,7 @@ class Listener:
             raise
 
     def _watch(self, server: Connection | None) -> None:
-        """Follow the failures of a server."""
+        """React to the failures of this server, and no longer to those of the last one."""
         if self._server is not None:
             self._server.demotion_listeners.discard(self.reconnect)
             self._server.failure_listeners.discard(self.check)

@@ -26,8 +26,8 @@ class Pool:
     """Connections of one process to a host, for sync code.
 
     There is no lock, which a fork in the middle of a call would leave held for ever: a list's
-    `append` and `pop` are one step to threads and greenlets. A connection comes back after its
-    last reply was read, and not otherwise: what interrupts a call costs a connection, no more.
+    `append` and `pop` are one step to threads and greenlets. A connection is given back after its
+    last reply was read, and only then: a call that is interrupted costs one connection, no more.
 
     Args:
         factory: a pool of redis-py's, of which only `make_connection` is used: its own lending
@@ -40,10 +40,10 @@ class Pool:
         self._address: tuple[Any, Any] | None = None
 
     def take(self, limit_seconds: float) -> _Link:
-        """Return a connection that nobody else uses; to be given back.
+        """Return a connection for the caller alone, who is to give it back.
 
         Args:
-            limit_seconds: for a look at one that was idle. A new one has limits of its own.
+            limit_seconds: for the check of an idle connection. A new one has limits of its own.
 
         Raises:
             redis.RedisError, OSError: the server takes no connection.
@@ -59,15 +59,15 @@ class Pool:
         return self._make()
 
     def give_back(self, link: _Link) -> None:
-        """Take a connection back, with nothing left to read."""
+        """Take back a connection all of whose replies were read."""
         if link.siblings is self._idle:
             link.siblings.append(link)
         else:
             link.connection.disconnect()
 
     def disconnect(self) -> None:
-        """Close the connections: now, or when they come back. The host's name may mean another
-        server by now.
+        """Close the idle connections now, and the borrowed ones when they come back: the host's
+        name may mean another server by now.
         """
         idle, self._idle = self._idle, []
         for link in idle:
@@ -84,11 +84,12 @@ class Pool:
 
 
 class _Link:
-    """One of them.
+    """One connection of a pool.
 
     Attributes:
         connection: redis-py's.
-        siblings: the idle connections that were made at its time.
+        siblings: the pool's list of idle connections when this one was made. The pool has another
+            list once it was disconnected.
     """
 
     __slots__ = ("_checked_at", "connection", "siblings")
@@ -99,10 +100,12 @@ class _Link:
         self._checked_at = time.monotonic()
 
     def is_usable(self, limit_seconds: float) -> bool:
-        """Tell whether the connection is open and, now and then, still one to a primary."""
+        """Tell whether the connection is open and, every `IDLE_SECONDS`, whether its server is
+        still a primary.
+        """
         try:
             if self.connection.can_read():
-                return False  # its end, as a rule
+                return False  # nothing was asked: it is the end of the connection, as a rule
             now = time.monotonic()
             if now - self._checked_at <= IDLE_SECONDS:
                 return True
@@ -118,7 +121,7 @@ class _Link:
 
 def pool_of(host: Host) -> Pool:
     """Return this process's connections to a host."""
-    # Python isn't told of a fork in C: so the process is named.
+    # The key has the process's id, because Python isn't told of a fork in C.
     return _pool(host, host.timeout_seconds, os.getpid())
 
 

@@ -1,5 +1,7 @@
-"""Subscriptions in a Redis Cluster: each at the node of its slot where channels are sharded, else
-all at any node, to which the others forward what is published.
+"""Subscriptions in a Redis Cluster.
+
+Sharded channels are each subscribed to at the node of their slot. Other channels are all at one
+node, any of them: the others forward to it what is published.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from .topology import slot_of
 
 __all__ = ["ForwardedSubscriber", "ShardedSubscriber", "subscriber_to"]
 
-#: How long changes of the map gather before channels follow them: slots move one by one.
+#: How long channels wait after a change of the map for further ones: slots move one by one.
 _GATHER_SECONDS = 0.05
 #: How long until the map is read again while a channel has no node.
 _RETRY_SECONDS = 0.3
@@ -196,7 +198,7 @@ class ShardedSubscriber(_ClusterSubscriber):
         self._subscriptions.asked(channel, listener)
 
     def connected(self, listener: Listener) -> None:
-        """Subscribe to all that is wanted of the node."""
+        """Subscribe to all channels that are to be at the node."""
         for channel in self._channels_at(listener):
             listener.command("SSUBSCRIBE", channel)
         self._ready_if_confirmed()
@@ -214,7 +216,7 @@ class ShardedSubscriber(_ClusterSubscriber):
             self._subscriptions.confirm(channel, listener, is_home=is_home)
             self._ready_if_confirmed()
         elif not is_home:
-            pass  # of a node that the channel has left: its new one tells the same
+            pass  # from a node that the channel has left: the new node sends the same
         elif kind == b"smessage":
             return channel, reply[2]
         elif self._subscriptions.is_confirmed(channel):
@@ -222,13 +224,13 @@ class ShardedSubscriber(_ClusterSubscriber):
         return None
 
     def disconnected(self, listener: Listener) -> None:
-        """Note that all subscriptions at a node are lost, and find out who has its slots."""
+        """Note that all subscriptions at a node are lost, and find out who has its slots now."""
         self._subscriptions.refuse(listener, lambda channel: True)
         self._lost(self._channels_at(listener))
         self._find_soon(self._node_of(listener))
 
     def _refused(self, listener: Listener, error: AskError) -> None:
-        """Take that a node has no such slot."""
+        """Note that a node has refused to serve a slot, and find the slot's channels a new node."""
         node, slot = self._node_of(listener), error.slot_id
         if node is not None:
             self._cluster.topology.move(error, node)
@@ -236,7 +238,7 @@ class ShardedSubscriber(_ClusterSubscriber):
         self._given_up(each for each in refused if self._listener_of(each) is listener)
 
     def _given_up(self, channels: Iterable[str]) -> None:
-        """Ask anew for channels that their node does not serve any more."""
+        """Subscribe elsewhere to channels that their node no longer serves."""
         channels = list(channels)
         self._lost(channels)
         for channel in channels:

@@ -1,8 +1,8 @@
 """Which node of a Redis Cluster has which slot. No I/O.
 
 redis-py's `NodesManager` holds clients of its own, blocking or bound to one event loop, and locks
-that a fork may leave held. Here sync and async code of a process share one map; what is looked up
-in it are our hosts.
+that a fork may leave held. Here sync and async code of a process share one map, whose values are
+our `Host` objects.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Topology:
     Attributes:
         cluster: that host.
         version: grows with every change.
-        read_at: when a node was asked last; `time.monotonic`.
+        read_at: when the map was read last, in seconds by `time.monotonic`.
     """
 
     def __init__(self, cluster: Host) -> None:
@@ -65,14 +65,16 @@ class Topology:
         return [*self.primaries, *self._replicas]
 
     def node_of(self, key: str | None) -> Host | None:
-        """Return the node of a key's slot; any for None. None if no node has the slot."""
+        """Return the node of a key's slot, or any node for the key None. None if no node has the
+        slot.
+        """
         if key is None:
             return random.choice(self.primaries or [None])
         return self._owners[slot_of(key)]
 
     def to_ask(self, failed: Host | None = None) -> list[Host]:
-        """Return whom to ask for the map, the nodes in any order; one that has failed comes last,
-        and the seeds before it.
+        """Return the nodes to ask for the map, in this order: those of the map, shuffled; the seeds
+        of the settings; the node that has failed.
         """
         nodes = self.nodes
         random.shuffle(nodes)
@@ -84,7 +86,8 @@ class Topology:
         return list(found)
 
     def read(self, reply: Any, by: Host) -> None:
-        """Take the map from the reply of the node `by` to CLUSTER SLOTS.
+        """Take the map from the reply of the node `by` to CLUSTER SLOTS: rows of the first slot,
+        the last slot, the primary and the replicas, each node as ``[name, port, ...]``.
 
         Raises:
             ValueError: the reply has another form.
@@ -104,11 +107,13 @@ class Topology:
             self.version += 1
 
     def target(self, error: AskError, by: Host) -> Host:
-        """Return the node that MOVED or ASK names, as the node `by` said it."""
+        """Return the node that MOVED or ASK names. An empty name means that of the node `by`,
+        which sent it.
+        """
         return self._named(error.host, error.port, by)
 
     def move(self, error: AskError, by: Host) -> None:
-        """Take one slot's node from a MOVED of the node `by`."""
+        """Note the node of one slot, which a MOVED of the node `by` names."""
         node = self.target(error, by)
         if self._owners[error.slot_id] != node:
             self._owners[error.slot_id] = node
@@ -116,7 +121,7 @@ class Topology:
 
     def _named(self, name: bytes | str | None, port: int, by: Host) -> Host:
         text = name.decode() if isinstance(name, bytes) else name
-        if text in (None, "", "?"):  # "the endpoint under which you have reached me"
+        if text in (None, "", "?"):  # Redis: the name under which `by` was reached
             text = self._names[by]
         return self._host(str(text), port)
 
@@ -129,7 +134,7 @@ class Topology:
 
 
 def topology_of(cluster: Host) -> Topology:
-    """Return this process's map of a Cluster."""
+    """Return this process's one map of a Cluster."""
     topology = _topologies.get(cluster)
     return topology if topology is not None else _topologies.setdefault(cluster, Topology(cluster))
 

@@ -1,9 +1,10 @@
 """Python's garbage collector in a process that holds many connections.
 
-A connection is about 170 objects that live long. Python looks at all objects there are whenever
-a quarter of them is new: at 10,000 connections for half a second, in which nobody is served, and
-for a third of what a handshake costs. But connections leave garbage when they end. So Python looks
-at the young objects only, as it does anyway, and we let it look at all when a quarter has ended.
+A connection is about 170 objects that live long. By itself Python examines all objects whenever a
+quarter of them is new. With 10,000 connections that takes half a second, in which nobody is served,
+and it was a third of what a handshake costs. But connections leave garbage only when they end. So
+here Python examines young objects only, as often as ever, and all objects when a quarter of the
+connections has ended.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ __all__ = ["calm_collector", "collect_ended"]
 
 #: Python's own thresholds, where it has generations: another setting is the project's.
 _PYTHONS_OWN = frozenset({(700, 10, 10), (2000, 10, 10)})
-#: Python looks at so many young objects, and every other time again at those that it has looked at
-#: once: some milliseconds' work each. What is there the third time is old, as connections are: to
-#: look at them more often was a twentieth of what a connection costs.
-#: It looks at all by itself when two and a half million are new: more than ten thousand connections
-#: that come at once, and few enough for the garbage of whatever else the process does, a site's
-#: views say, to take some hundred MB at most.
+#: Python examines young objects whenever 5,000 are new, and every other time also those that it has
+#: examined once: some milliseconds' work each. An object that survives both is old, as connections
+#: are. To examine them more often was a twentieth of what a connection costs.
+#: By itself Python examines all objects when two and a half million are new. That is more than ten
+#: thousand connections that come at once, and few enough that the garbage of other work of the
+#: process, such as a site's views, takes some hundred MB at most.
 _CALM = (5000, 0, 250)
-#: Connections whose garbage may wait at least.
+#: The garbage of fewer connections is not worth a look at all objects.
 _FEW = 500
 
 _is_asked = False
@@ -33,8 +34,8 @@ _collected = 0
 
 
 def calm_collector() -> None:
-    """Once a process: let Python look at young objects only, and never at what start-up made.
-    Where the project has set the collector itself, or turned it off, nothing is done.
+    """Let Python examine young objects only, and never those that start-up made. Done once a
+    process; not at all where the project has set the collector itself, or turned it off.
     """
     global _is_asked, _is_calm
     if _is_asked:
@@ -47,7 +48,7 @@ def calm_collector() -> None:
 
 
 def collect_ended() -> None:
-    """Look at all objects if many connections have ended since that was done."""
+    """Collect the garbage of all ages if many connections have ended since the last time."""
     global _collected
     ended = counts.opened - counts.connections
     if _is_calm and ended - _collected >= max(_FEW, counts.connections // 4):

@@ -1,6 +1,6 @@
-"""Work on what clients send much of at once: a little in each turn of the event loop.
+"""Work in small steps on what clients send in bulk: a little in each turn of the event loop.
 
-Those who send a frame now and then are served in between, however many send more.
+Clients that send a frame now and then are served in between, however many others send more.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ..loops import LoopLocal
 
 __all__ = ["Turnstile", "current_turnstile"]
 
-#: Work of one turn. A step may set more going than it does itself: a task that parses, a consumer
-#: that answers.
+#: Limits of one turn: its time, and its steps, because a step may cause more work than it does
+#: itself: a task that parses, a consumer that answers.
 _TURN_SECONDS = 0.01
 _TURN_STEPS = 16
 
 
 class Turnstile:
-    """Steps of one event loop, in turns.
+    """Runs the steps of one event loop in turns.
 
     Args:
         clock: seconds, monotonic.
