@@ -23,7 +23,10 @@ async def has_arrived(send: Any) -> bool:
     if "uvicorn" in sys.modules:
         from .sluice import sluice_of
 
-        sluice_of(server_send(send))  # before the client's frames, if it keeps to the protocol
+        # Before the client's frames, if it keeps to the protocol.
+        sluice = sluice_of(server_send(send))
+        if sluice is not None:
+            await sluice.look_back()
     if "daphne.ws_protocol" not in sys.modules:
         return True
     from .daphne import answer_at_once, protocol_of

@@ -10,8 +10,10 @@ __all__ = ["CLOSE", "PING", "PONG", "Sieve"]
 
 #: Opcodes; those below are of data.
 CLOSE, PING, PONG = 8, 9, 10
-#: The first byte of a text message in one frame, and the length of a small frame's header.
-_WHOLE_TEXT, _SMALL_HEAD = 129, 6
+#: The first byte of a text message in one frame, and the bit of a compressed one.
+_TEXT, _COMPRESSED = 0x81, 0x40
+#: Bytes of a header whose length has one byte, and two.
+_SMALL_HEAD, _MEDIUM_HEAD = 6, 8
 #: Bytes of the mask, and of the fields that announce a length.
 _MASK, _LENGTHS = 4, {126: 2, 127: 8}
 
@@ -83,18 +85,21 @@ class Sieve:
         return b"".join(passed), data[at:size]
 
     def is_one_message(self, data: bytes) -> bool:
-        """Tell whether `data` is one small message, whole and judged to pass, as most reads are;
-        it is counted then. False says nothing: sift it.
+        """Tell whether `data` is one text message, whole and judged to pass, as most reads are; it
+        is counted then. False says nothing: sift it.
         """
-        length = len(data) - _SMALL_HEAD
-        if (
-            not 0 <= length <= 125
-            or data[0] != _WHOLE_TEXT
-            or data[1] != 128 + length
-            or self._rest
-            or self._head
-            or not self.judge(1, length)
-        ):
+        if self._rest or self._head:
+            return False
+        size = len(data)
+        if size <= _SMALL_HEAD + 125:
+            length = size - _SMALL_HEAD
+            is_whole = length >= 0 and data[1] == 128 + length
+        else:
+            length = size - _MEDIUM_HEAD
+            is_whole = data[1] == 254 and int.from_bytes(data[2:4]) == length
+        if not is_whole or data[0] | _COMPRESSED != _TEXT | _COMPRESSED:
+            return False
+        if not self.judge(1, length):
             return False
         self._bytes += length
         self.untaken += 1

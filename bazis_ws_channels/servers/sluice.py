@@ -17,13 +17,15 @@ from .turnstile import current_turnstile
 __all__ = ["Sluice", "sluice_of"]
 
 #: What is read at once.
-_READ_BYTES = 16 * 1024
-#: More bytes than that, come at once, wait for their turn; so many frames are one step.
-_FEW_BYTES = 512
-_STEP_FRAMES = 32
+_READ_BYTES = 64 * 1024
+#: More than that, come at once, waits for its turn; so much is one step.
+_FEW_BYTES, _FEW_FRAMES = 4096, 8
+_STEP_BYTES, _STEP_FRAMES = 16 * 1024, 32
 #: What a client may send before its socket is accepted: it should send nothing (RFC 6455, section
 #: 4.1), and the server parses it.
 _EARLY_BYTES = 4096
+#: More than a stream holds.
+_MUCH = 2**30
 #: Seconds until the connection is cut of a client that is being closed for what it sent. It has
 #: the close frame by then; the server would wait longer for the answer, which nobody reads.
 _CUT_SECONDS = 3.0
@@ -53,6 +55,7 @@ class Sluice(asyncio.BufferedProtocol):
         self._early_bytes = 0
         self._held = b""
         self._is_queued = False
+        self._is_paused = False
         self._is_stopped = False
         self._cut: asyncio.TimerHandle | None = None
 
@@ -62,6 +65,17 @@ class Sluice(asyncio.BufferedProtocol):
         self._rules = rules
         self._sieve.judge = self._judge
         self._read_on()  # where the server has paused it before
+
+    async def look_back(self) -> None:
+        """Look at what came before the sluice was there and is not parsed yet: the protocol by
+        `websockets.legacy` keeps it in a stream until the socket is accepted. Waits for nothing.
+        """
+        stream = getattr(self._inner, "reader", None)
+        if isinstance(stream, asyncio.StreamReader) and not self._transport.is_closing():
+            stream.feed_data(b"\0")  # with something in it, `read` returns at once
+            early = (await stream.read(_MUCH))[:-1]
+            if early:
+                self._take_early(early)
 
     def taken(self) -> None:
         """Note that the application has an event; pass on more if it has all."""
@@ -94,18 +108,24 @@ class Sluice(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        data, sieve = self._buffer[:nbytes].tobytes(), self._sieve
+        data = self._buffer[:nbytes].tobytes()
         if not self.is_open:
             self._take_early(data)
         elif self._is_stopped:
             self._pause()
-        elif nbytes > _FEW_BYTES or self._held or sieve.is_full:
-            self._held += data
+        elif self._held or self._sieve.is_full:
             self._pause()
-            if not sieve.is_full:
-                self._queue_up()
-        elif sieve.is_one_message(data) or (data := sieve.sift(data)[0]):
+            self._hold(self._held + data)
+        elif nbytes > _FEW_BYTES:
+            self._hold(data)  # and read on: as a rule it has its turn before more comes
+        elif self._sieve.is_one_message(data):
             self._parse(data)
+        else:
+            passed, rest = self._sieve.sift(data, _FEW_FRAMES)
+            if passed:
+                self._parse(passed)
+            if rest and not self._is_stopped:
+                self._hold(rest)
 
     def eof_received(self) -> Any:
         """The client sends nothing more."""
@@ -160,6 +180,11 @@ class Sluice(asyncio.BufferedProtocol):
             rules.note_pong()  # the server waits for it, however much else was sent
         return True
 
+    def _hold(self, data: bytes) -> None:
+        self._held = data
+        if not self._sieve.is_full:
+            self._queue_up()
+
     def _queue_up(self) -> None:
         if not self._is_queued:
             self._is_queued = True
@@ -167,10 +192,12 @@ class Sluice(asyncio.BufferedProtocol):
 
     def _pass_some(self) -> bool:
         """Pass on some of what is held. Return whether there is more, and room for it."""
-        data, self._held = self._sieve.sift(self._held, _STEP_FRAMES)
+        some, more = self._held[:_STEP_BYTES], self._held[_STEP_BYTES:]
+        data, rest = self._sieve.sift(some, _STEP_FRAMES)
+        self._held = rest + more
         if self._is_stopped:
             self._held = b""
-        elif not self._held:
+        elif self._is_paused and not self._held:
             self._read_on()  # first, for the server may pause it again for what comes now
         if data:
             self._pass(data)
@@ -185,10 +212,12 @@ class Sluice(asyncio.BufferedProtocol):
             raise
 
     def _pause(self) -> None:
+        self._is_paused = True
         if not self._transport.is_closing():
             self._transport.pause_reading()
 
     def _read_on(self) -> None:
+        self._is_paused = False
         if not self._transport.is_closing():
             self._transport.resume_reading()
 

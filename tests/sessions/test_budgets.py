@@ -120,6 +120,19 @@ async def test_control_frames_count(patient, opcode):
         assert sum(kind == PONG for kind, _ in seen) < 200
 
 
+async def test_a_flood_right_behind_the_handshake(patient):
+    """Pings before the answer, which no honest client sends, are no way around the budget."""
+    if isinstance(patient, Daphne):
+        pytest.skip("daphne reads no more from such a client, and leaves it without an answer")
+
+    def pongs():
+        with RawSocket(patient.ws, behind=frame(PING) * 20_000) as client:
+            return sum(kind == PONG for kind, _ in client.messages())
+
+    with contextlib.suppress(ConnectionError, EOFError):
+        assert await asyncio.to_thread(pongs) < 1000
+
+
 async def test_some_pings_are_answered(patient):
     """A client's own pings are answered one by one."""
     async with Client(patient.ws) as client:

@@ -6,6 +6,7 @@ import select
 import socket
 import threading
 import time
+from importlib.util import find_spec
 
 from tests.benchmarks import wire
 from tests.benchmarks.processes import Worker, rss_kib
@@ -13,6 +14,13 @@ from tests.benchmarks.report import Row, bounded
 from tests.benchmarks.run import GREETINGS, Run, percentile
 
 SOCKETS, SECONDS = 100, 8
+#: uvicorn with each of its implementations that is installed, on the event loop that it chooses.
+SERVERS = (
+    "daphne",
+    "uvicorn --ws websockets-sansio",
+    "uvicorn --ws websockets",
+    *(["uvicorn --ws wsproto"] if find_spec("wsproto") else []),
+)
 COLLIDING = json.dumps(
     {"type": "watch", "users": [k * (2**61 - 1) for k in range(1, 2700)]}, separators=(",", ":")
 ).encode()
@@ -171,9 +179,9 @@ def attack(run: Run, server_name: str, name: str) -> dict:
 
 
 def measure(run: Run) -> list[Row]:
-    """Measure each attack under daphne and uvicorn."""
+    """Measure each attack under each server."""
     rows, raw = [], run.raw.setdefault("attacks", {})
-    for server in ("daphne",) if run.quick else ("daphne", "uvicorn"):
+    for server in SERVERS[:2] if run.quick else SERVERS:
         for name in ATTACKS:
             try:
                 got = raw[f"{server}: {name}"] = attack(run, server, name)

@@ -89,13 +89,16 @@ def test_enough_for_the_application():
     assert not sieve.is_full
 
 
-def test_one_small_message():
+def test_one_message():
     """The way of most reads counts as the other does."""
-    sieve, judge = Sieve(), Judge()
+    sieve, judge, sizes = Sieve(), Judge(), [0, 125, 126, 65_000]
     sieve.judge = judge
-    assert sieve.is_one_message(frame(TEXT, b"x" * 125))
-    assert sieve.is_one_message(frame(TEXT))
-    assert (sieve.untaken, judge.seen) == (2, [(TEXT, 125), (TEXT, 0)])
+    for size in sizes:
+        assert sieve.is_one_message(frame(TEXT, b"x" * size))
+    assert (sieve.untaken, judge.seen) == (4, [(TEXT, size) for size in sizes])
+    assert sieve.is_one_message(frame(TEXT, b"compressed", rsv=4))
+    for _ in range(3):
+        sieve.take()
     judge.refused = (TEXT,)
     assert not sieve.is_one_message(frame(TEXT))
     assert sieve.untaken == 2
@@ -106,15 +109,18 @@ def test_one_small_message():
     [
         b"\x81",
         frame(TEXT, b"x", fin=False),
-        frame(TEXT, b"x", rsv=4),
+        frame(TEXT, b"x", rsv=2),
         frame(BINARY, b"x"),
         frame(TEXT, b"x", masked=False),
-        frame(TEXT, b"x" * 126),
+        frame(TEXT, b"x" * 126, masked=False),
+        frame(TEXT, b"x" * 126)[:-1],
+        frame(TEXT, b"x" * 70_000),
         frame(TEXT, b"x") * 2,
+        frame(TEXT, b"x") * 50,
         frame(TEXT, b"xx")[:-1],
     ],
 )
-def test_nothing_else_is_one_small_message(data):
+def test_nothing_else_is_one_message(data):
     """It is not even judged."""
     sieve, judge = Sieve(), Judge()
     sieve.judge = judge

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from bazis_ws_channels.servers import make_reader
+from bazis_ws_channels.servers import has_arrived, make_reader
 from bazis_ws_channels.servers.sluice import Sluice, sluice_of
 from bazis_ws_channels.servers.uvicorn_reader import UvicornReader
 from tests.kit.raw import CLOSE, CONTINUATION, PING, PONG, TEXT, frame
@@ -171,13 +171,33 @@ async def test_a_message_is_passed_on_at_once(inner, transport, reader):
     assert not transport.paused
 
 
-async def test_much_is_passed_on_in_turns_and_nothing_read_meanwhile(inner, transport, reader):
-    """So many frames in each step."""
-    transport.feed(frame(PING, b"x" * 100) * 100)
-    assert (inner.parsed, transport.paused) == ([], True)
-    await turns(2)
-    assert [len(each) // 106 for each in inner.parsed] == [32, 32, 32, 4]
+async def test_few_frames_are_passed_on_at_once(inner, transport, reader):
+    """Such as a ping and a message."""
+    transport.feed((frame(PING, b"x") + MESSAGE) * 4)
+    assert inner.frames == (frame(PING, b"x") + MESSAGE) * 4
     assert not transport.paused
+
+
+async def test_many_are_passed_on_in_turns(inner, transport, reader):
+    """So many frames in each step; what comes before their turn has its own after it."""
+    ping = frame(PING, b"x" * 30)
+    transport.feed(ping * 100)
+    assert (inner.frames, transport.paused) == (ping * 8, False)
+    transport.feed(ping * 10)
+    assert (inner.frames, transport.paused) == (ping * 8, True)
+    await turns(2)
+    assert [len(each) // len(ping) for each in inner.parsed] == [8, 32, 32, 32, 6]
+    assert not transport.paused
+
+
+async def test_many_bytes_are_passed_on_in_turns(inner, transport, reader):
+    """So many in each step, even of one frame."""
+    big = frame(TEXT, b"x" * 40_000)
+    transport.feed(big)
+    assert inner.parsed == []
+    await turns(2)
+    assert [len(each) for each in inner.parsed] == [16_384, 16_384, 40_008 - 2 * 16_384]
+    assert inner.frames == big
 
 
 async def test_several_take_turns(inner, transport, reader, budget):
@@ -187,15 +207,16 @@ async def test_several_take_turns(inner, transport, reader, budget):
     for each, name in ((inner, "a"), (other, "b")):
         sluice = each.transport.get_protocol()
         sluice._parse = lambda data, name=name: order.append(name)
-    transport.feed(frame(PING, b"x" * 100) * 80)
-    other.transport.feed(frame(PING, b"x" * 100) * 30)
+    transport.feed(frame(PING) * 80)
+    other.transport.feed(frame(PING) * 30)
     await turns(3)
-    assert order == ["a", "b", "a", "a"]
+    assert order == ["a", "b", "a", "b", "a", "a"]
 
 
 async def test_messages_wait_until_the_application_has_those_before(inner, transport, reader):
     """Eight at a time."""
-    transport.feed(MESSAGE * 40)
+    transport.feed(MESSAGE * 30)
+    transport.feed(MESSAGE * 10)
     await turns(5)
     assert inner.frames == MESSAGE * 8
     await take(reader, inner, 6)
@@ -209,10 +230,12 @@ async def test_messages_wait_until_the_application_has_those_before(inner, trans
 
 async def test_nothing_overtakes_what_waits(inner, transport, reader):
     """Few bytes behind many, if the transport was resumed by somebody else."""
-    transport.feed(MESSAGE * 40)
-    transport.resume_reading()
+    transport.feed(MESSAGE * 30)
+    for _ in range(10):
+        transport.resume_reading()
+        transport.feed(MESSAGE)
+        assert transport.paused
     transport.feed(frame(PING))
-    assert transport.paused
     for _ in range(6):
         await turns(5)
         await take(reader, inner, 8)
@@ -224,7 +247,7 @@ async def test_one_message_may_be_of_any_size(inner, transport, reader):
     big = frame(TEXT, b"x" * 65_000)
     for begin in range(0, len(big), 16_384):
         transport.feed(big[begin : begin + 16_384])
-        await turns(2)
+    await turns(2)
     assert (inner.frames, transport.paused) == (big, False)
 
 
@@ -267,7 +290,7 @@ async def test_a_client_that_is_closed_is_cut(inner, transport, reader, monkeypa
     reader.stop()
     assert (transport.paused, transport.aborted) == (True, False)
     await turns(3)
-    assert (inner.parsed, transport.aborted) == ([], True)
+    assert (inner.frames, transport.aborted) == (MESSAGE * 8, True)
     reader.stop()
     reader.detach()
 
@@ -280,7 +303,7 @@ async def test_a_client_that_has_gone_is_not_cut(inner, transport, reader, monke
     transport.closing = True
     transport.protocol.connection_lost(None)
     await turns(3)
-    assert (inner.parsed, inner.told, transport.aborted) == ([], [None], False)
+    assert (inner.frames, inner.told, transport.aborted) == (MESSAGE * 8, [None], False)
 
 
 async def test_when_the_application_has_ended_only_the_close_frame_counts(inner, transport, reader):
@@ -331,6 +354,29 @@ async def test_the_older_websockets_protocol_tells_by_an_event(inner, transport)
     assert not transport.aborted
 
 
+@pytest.mark.parametrize("size", [0, 3, 170, 20_000])
+async def test_what_the_older_websockets_protocol_has_read(inner, transport, size):
+    """Before the sluice was there: it goes back, and counts; or it was too much."""
+    inner.reader = asyncio.StreamReader()
+    inner.data_received = inner.reader.feed_data
+    inner.reader.feed_data(MESSAGE * size)
+    assert await has_arrived(inner.send)
+    assert transport.aborted == (size > 200)
+    if not transport.aborted:
+        assert transport.protocol._sieve.untaken == size
+        inner.reader.feed_eof()
+        assert await inner.reader.read() == MESSAGE * size
+
+
+async def test_a_stream_that_has_ended(inner, transport):
+    """With its connection."""
+    inner.reader = asyncio.StreamReader()
+    sluice = sluice_of(inner.send)
+    inner.reader.feed_eof()
+    transport.closing = True
+    await sluice.look_back()
+
+
 async def test_another_consumer_gets_all(inner, transport):
     """One that is none of ours is held to no rules, and pauses the transport itself."""
     sluice_of(inner.send)
@@ -363,8 +409,9 @@ async def test_a_parser_that_fails(inner, transport, reader):
     def fail(data):
         raise ValueError("cannot parse")
 
+    transport.feed(MESSAGE * 10)
     transport.protocol._parse = fail
-    transport.feed(frame(PING) * 300)
+    await take(reader, inner, 7)
     await turns(3)
     assert transport.aborted
     assert [str(each["exception"]) for each in errors] == ["cannot parse"]
