@@ -63,7 +63,7 @@ class _ClusterSubscriber(Subscriber):
         self._cluster.change_listeners.discard(self._map_has_changed)
 
     def _map_has_changed(self) -> None:
-        raise NotImplementedError
+        """React to a change of the Cluster's map."""
 
 
 class ForwardedSubscriber(_ClusterSubscriber):

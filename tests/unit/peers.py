@@ -54,6 +54,10 @@ class FakeRedis(Threaded):
         """Script the next replies to a command: values, exceptions, SILENCE or CUT."""
         self._script[name].extend(replies)
 
+    def forget(self, name):
+        """Answer a command as any server does."""
+        self._script[name].clear()
+
     def cut(self):
         """Close all connections."""
         self.do(lambda: [writer.transport.abort() for writer in self._writers])

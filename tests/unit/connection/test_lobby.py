@@ -1,8 +1,72 @@
-"""Which address means one client."""
+"""Sockets without a session: who gives way; and which address means one client."""
 
 import pytest
 
-from bazis_ws_channels.connection.lobby import address_of
+from bazis_ws_channels.connection.lobby import Lobby, address_of, current_lobby
+
+
+class Guest:
+    """A socket that waits for a token.
+
+    Attributes:
+        sent_away: whether it was for its address, each time.
+    """
+
+    def __init__(self):
+        self.sent_away = []
+
+    def give_way(self, *, to_address):
+        """Note it."""
+        self.sent_away.append(to_address)
+
+
+@pytest.fixture
+def lobby(settings):
+    """Three sockets altogether, two of an address."""
+    settings.BAZIS_WS_MAX_UNAUTHENTICATED = 3
+    settings.BAZIS_WS_MAX_UNAUTHENTICATED_BY_ADDRESS = 2
+    return Lobby()
+
+
+def enter(lobby, *addresses):
+    """Let sockets come; return them."""
+    guests = [Guest() for _ in addresses]
+    for guest, address in zip(guests, addresses, strict=True):
+        lobby.enter(guest, address)
+    return guests
+
+
+def test_the_longest_waiting_of_an_address_gives_way(lobby):
+    """To one of the same address; others are not touched."""
+    guests = enter(lobby, "other", "same", "same", "same")
+    assert [each.sent_away for each in guests] == [[], [True], [], []]
+    assert len(lobby) == 3
+
+
+def test_the_longest_waiting_of_all_gives_way(lobby):
+    """Whose address nobody knows counts among all alone."""
+    guests = enter(lobby, None, None, None, "a", "b")
+    assert [each.sent_away for each in guests] == [[False], [False], [], [], []]
+    assert len(lobby) == 3
+
+
+def test_whoever_leaves_makes_room(lobby):
+    """Once, however often it is said; the address is forgotten with its last socket."""
+    first, second = enter(lobby, "same", "same")
+    for _ in range(2):
+        lobby.leave(first)
+    [third] = enter(lobby, "same")
+    lobby.leave(second)
+    lobby.leave(third)
+    assert len(lobby) == 0
+    assert lobby._by_address == {}
+    assert [each.sent_away for each in (first, second, third)] == [[], [], []]
+
+
+async def test_each_loop_has_one():
+    """Its own."""
+    assert current_lobby() is current_lobby()
+    assert len(current_lobby()) == 0
 
 
 def scope(client=None, **headers):

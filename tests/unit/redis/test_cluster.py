@@ -6,46 +6,14 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from bazis_ws_channels.redis import cluster as module
-from bazis_ws_channels.redis.blocking import exchange, servers_of
+from bazis_ws_channels.redis.blocking import servers_of
 from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.connection import connection_to, connections_to
 from bazis_ws_channels.redis.hosts import Host
 from bazis_ws_channels.redis.topology import topology_of
-from tests.unit.peers import SILENCE, FakeRedis
+from tests.unit.peers import SILENCE
 
 FOO, HELLO = Command(("GET", "foo"), True), Command(("GET", "hello"), True)  # slots 12182 and 866
-LIMIT = 5
-
-
-class World:
-    """Two nodes, of which the settings name one and somebody who is away."""
-
-    def __init__(self, first, second):
-        self.first, self.second = first, second
-        seeds = [("127.0.0.1", 1), ("127.0.0.1", first.port)]
-        self.host = Host({"cluster": seeds, "socket_timeout": 2})
-        self.map = [
-            [0, 8191, [b"127.0.0.1", first.port, b"a"]],
-            [8192, 16383, [b"127.0.0.1", second.port, b"b"]],
-        ]
-        for node in (first, second):
-            node.answer("CLUSTER", *[self.map] * 20)
-
-    async def ask(self, kind, *commands):
-        """Return the replies, by async or by sync code."""
-        if kind == "async":
-            return await connection_to(self.host).exchange(commands)
-        return await asyncio.to_thread(lambda: exchange({self.host: commands}, LIMIT)[self.host])
-
-    def reads(self):
-        """Return how often the map was read."""
-        return sum(node.names().count("CLUSTER") for node in (self.first, self.second))
-
-
-@pytest.fixture
-def world(fake_redis):
-    with FakeRedis() as other:
-        yield World(fake_redis, other)
 
 
 @pytest.fixture(params=["async", "sync"])
@@ -117,7 +85,7 @@ async def test_a_node_that_is_silent_when_the_map_is_wanted(world, kind):
     world.host.options["socket_timeout"] = 0.3
     topology_of(world.host).read_at = float("-inf")
     for node in (world.first, world.second):
-        node._script["CLUSTER"].clear()
+        node.forget("CLUSTER")
     world.first.answer("CLUSTER", SILENCE)
     world.second.answer("CLUSTER", *[world.map] * 9)
     assert await world.ask(kind, FOO) == [b"OK"]
@@ -128,7 +96,7 @@ async def test_a_node_that_is_silent_when_the_map_is_wanted(world, kind):
 )
 async def test_nobody_tells_the_map(world, kind, reply):
     """Says whom it has asked, and what the last one said."""
-    world.first._script["CLUSTER"].clear()
+    world.first.forget("CLUSTER")
     world.first.answer("CLUSTER", *[reply] * 9)
     if kind == "sync":
         answer = await world.ask(kind, FOO)
@@ -147,7 +115,7 @@ async def test_nobody_tells_the_map(world, kind, reply):
 
 async def test_a_cluster_without_slots(world):
     """Nobody serves."""
-    world.first._script["CLUSTER"].clear()
+    world.first.forget("CLUSTER")
     world.first.answer("CLUSTER", [], [], [], [])
     with pytest.raises(RedisConnectionError, match="no node"):
         await connections_to(world.host)
