@@ -62,8 +62,8 @@ class Gate:
         self._scope = scope
         self._tasks = tasks
         self._line = line
-        self._started = started
-        self._ended = ended
+        self._started, self._ended = started, ended
+        self._has_begun = False
         self._starting: asyncio.Task[None] | None = None
         self._patience = Patience(scope, tasks, line, lambda: self.is_live)
         self._leaving: asyncio.Task[None] | None = None
@@ -101,8 +101,8 @@ class Gate:
                 await self._leave()
                 self.session = self._make_session(identity)
                 await self.session.open(since)
-                if self._started is not None:
-                    self._starting = self._tasks.spawn(self._started())
+                self._has_begun = True
+                self._starting = self._tasks.spawn(self._started()) if self._started else None
             self._scope["user"] = identity.user
             self._patience.stop()
 
@@ -198,10 +198,10 @@ class Gate:
 
     async def _leave(self) -> None:
         """Take the session down, and what belongs to it."""
-        session, starting, self._starting = self.session, self._starting, None
+        session, starting, has_begun = self.session, self._starting, self._has_begun
+        self._starting, self._has_begun = None, False
         if session is None:
             return
-        has_begun = session.is_live
         session.stop()
         try:
             await self.inbox.leave_groups()  # and again, when nothing can join any more

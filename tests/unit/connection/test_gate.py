@@ -9,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 
 from bazis_ws_channels.connection.gate import Gate
 from bazis_ws_channels.connection.inbox import Inbox
+from bazis_ws_channels.connection.session import Session
 from bazis_ws_channels.exceptions import PresenceUnavailable, SessionRefused
 from bazis_ws_channels.parcels import Parcel
 from bazis_ws_channels.presence.stores import get_store
@@ -107,6 +108,16 @@ async def test_nothing_to_do_at_the_beginning(socket, tasks, line, alice):
     await world.gate.end("logged_out", "x")
     await world.gate.close()
     assert world.ended == 1
+
+
+async def test_a_beginning_that_failed_has_no_end(world, alice, monkeypatch):
+    """Even where the client was told already that the session is live."""
+    monkeypatch.setattr(Session, "_enlist", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await world.gate.admit(identity(alice))
+    monkeypatch.setattr(Session, "_delist", lambda self: None)
+    await world.gate.close()
+    assert (world.started, world.ended) == (0, 0)
 
 
 async def test_another_user_takes_the_place(world, alice, make_user):
