@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import math
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 from ..auth.identity import Identity
@@ -106,7 +106,7 @@ class Session:
         # Read the streams after joining and before anybody counts this session: then what comes
         # live begins where they end, and nothing that was counted is before that.
         resumption = await self._replay.open(since)
-        self._held = [event for event in self._held if event["type"] != "ws.missed"]
+        self._held = _of_this_history(self._held)
         await self._connect(self.identity)
         self._start(self.identity, resumption)
         self._enlist()
@@ -233,3 +233,17 @@ class Session:
             current_reauthorizer().look_at(self)
         else:
             self._end(self, self.identity, "expired_token", "Token expired", None)
+
+
+def _of_this_history(events: Sequence[Event]) -> list[Event]:
+    """Return what a session that has just read its streams may be given of what it held: not the
+    news of lost messages, nor what was recorded before them.
+    """
+    kept: list[Event] = []
+    broken: set[str] = set()
+    for event in reversed(events):
+        if event["type"] == "ws.missed":
+            broken.add(event["group"])
+        elif event["group"] not in broken or event.get("position") is None:
+            kept.append(event)
+    return kept[::-1]

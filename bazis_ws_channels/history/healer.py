@@ -167,6 +167,9 @@ class Healer:
                 tails[channel] = answer
         errors = {explain(each) for each in answers if not isinstance(each, Tail)}
         self._log_outage(errors)
+        for channel in tails:
+            async with following[channel].lock:
+                pass  # whoever is still to get a message of a lost history gets it before the break
         gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
         for number, (channel, entries) in enumerate(gaps.items(), 1):
             if number % _STREAMS_A_TURN == 0:

@@ -162,6 +162,28 @@ async def test_what_is_kept_no_more_is_told(world):
     assert world.given == [("d", "break"), ("c", "6"), ("c", "7"), ("c", "8")]
 
 
+async def test_a_break_is_told_behind_what_is_being_handed_out(world):
+    """Else those whose turn is still to come would go on in the history that is lost."""
+    await world.begin("c")
+    may_go_on = asyncio.Event()
+
+    async def slowly(channel, parcel):
+        await may_go_on.wait()
+        await world.hand_out(channel, parcel)
+
+    world.healer._hand_out = slowly
+    delivering = asyncio.ensure_future(world.deliver(entry(6)))
+    await asyncio.sleep(0)
+    world.reader.streams["c"] = tail(3, history="b")
+    world.healer.heal()
+    await until(lambda: len(world.reader.asked) == 2)
+    assert world.breaks == []
+    may_go_on.set()
+    await delivering
+    await world.healed()
+    assert world.texts() == ["6", "break"]
+
+
 async def test_a_message_of_a_lost_history_is_dropped(world):
     """The stream that was read after it says nothing of it."""
     await world.begin("c")
