@@ -51,6 +51,14 @@ class Arrivals:
             self._has_room.clear()
             await self._has_room.wait()
 
+    def forget(self, channel: str) -> None:
+        """Drop what is waiting of a channel: those that it was for have left."""
+        kept = [each for each in self._waiting if each[0] != channel]
+        if len(kept) < len(self._waiting):
+            self._waiting = deque(kept)
+            self._bytes = sum(len(payload) for _, payload in kept)
+            self._has_room.set()
+
     async def stop(self) -> None:
         """Drop the messages that wait, and cancel the delivery under way."""
         self._waiting.clear()

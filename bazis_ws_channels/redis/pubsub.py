@@ -94,6 +94,7 @@ class Subscriber:
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe soon. Does not wait."""
         if self._subscriptions.unwant(channel):
+            self._arrivals.forget(channel)
             self._leave(channel)
 
     async def close(self) -> None:
@@ -141,12 +142,20 @@ class Subscriber:
     def handle(self, listener: Listener, reply: Any) -> tuple[str, bytes] | None:
         """Handle a reply. Return a message's channel and payload."""
         kind = reply[0]
-        if kind in (b"message", b"pmessage"):
-            return reply[-2].decode(), reply[-1]
+        if kind == b"message":
+            return self._wanted(reply[1].decode(), reply[2])
+        if kind == b"pmessage":
+            return reply[2].decode(), reply[3]
         if kind == b"subscribe":
             self._subscriptions.confirm(reply[1].decode())
             self._ready_if_confirmed()
         return None
+
+    def _wanted(self, channel: str, payload: bytes) -> tuple[str, bytes] | None:
+        """Return a message, unless it is of a subscription that was given up: then it is for those
+        who have left, even where others have come, whose subscription is not yet confirmed.
+        """
+        return (channel, payload) if self._subscriptions.is_confirmed(channel) else None
 
     def outage_logged(self) -> None:
         """Note that the log says that a server is lost."""

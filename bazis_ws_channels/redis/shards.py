@@ -218,7 +218,7 @@ class ShardedSubscriber(_ClusterSubscriber):
         elif not is_home:
             pass  # from a node that the channel has left: the new node sends the same
         elif kind == b"smessage":
-            return channel, reply[2]
+            return self._wanted(channel, reply[2])
         elif self._subscriptions.is_confirmed(channel):
             self._given_up([channel])
         return None

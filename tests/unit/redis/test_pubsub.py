@@ -358,6 +358,35 @@ async def test_what_this_process_has_not_read_is_no_silence(world, fake_redis, m
     assert (world.told, fake_redis.accepted) == ([], 1)
 
 
+async def test_what_was_for_those_who_left_is_not_for_those_who_come(world, fake_redis):
+    """The last one leaves a channel and the next one joins, while messages wait: some have been
+    read, and some are read before the new subscription is confirmed.
+    """
+    may_go_on = asyncio.Event()
+
+    async def waits(name, payloads):
+        await may_go_on.wait()
+        await world.deliver(name, payloads)
+
+    for name in "ab":
+        await world.subscriber.subscribe(name)
+    world.subscriber._arrivals._deliver = waits
+    for name, payload in ((b"b", b"1"), (b"a", b"old"), (b"b", b"2")):
+        fake_redis.send([b"message", name, payload])
+    await until(lambda: len(world.subscriber._arrivals._waiting) == 2)
+    fake_redis.answer("SUBSCRIBE", SILENCE)
+    world.subscriber.unsubscribe("a")
+    joining = asyncio.ensure_future(world.subscriber.subscribe("a"))
+    await until(lambda: world.verbs()[-1] == ["SUBSCRIBE", "a"])
+    may_go_on.set()
+    fake_redis.send([b"message", b"a", b"old, too"])
+    fake_redis.send([b"subscribe", b"a", 2])
+    await joining
+    fake_redis.send([b"message", b"a", b"new"])
+    await until(lambda: len(world.delivered) == 3)
+    assert world.delivered == [("b", b"1"), ("b", b"2"), ("a", b"new")]
+
+
 async def test_close_forgets_everything(world, fake_redis):
     """Who waits is told; it may be used again."""
     await world.subscriber.subscribe("a")
