@@ -1,4 +1,4 @@
-"""Fixtures: a clean Redis, users, server processes, clients."""
+"""Fixtures: a clean Redis, users, server processes, an identity provider."""
 
 import os
 
@@ -6,6 +6,7 @@ import pytest
 import redis as redis_py
 
 from tests.kit import Clock, Daphne, Redis
+from tests.sessions.provider import Provider
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +95,21 @@ def daphne(transactional_db):
     for server in servers:
         server.stop()
         print(f"--- {server!r}\n{server.log}")  # if it fails
+
+
+@pytest.fixture
+def provider():
+    """An identity provider with one key."""
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def remote_keys(provider, clock, settings):
+    """Keys of that provider as the setting for tokens, by a clock that the test moves."""
+    from bazis_ws_channels.auth.jwks import RemoteKeys  # needs Django's settings
+
+    keys = RemoteKeys(provider.url, 300, clock)
+    settings.BAZIS_JWT_SESSION_ALG, settings.BAZIS_WS_JWT_KEY = "RS256", keys
+    return keys
