@@ -1,9 +1,9 @@
 """JSON Web Tokens: verify and issue (`revocation` voids them).
 
-Signatures are verified by python-jose, with precautions that its documentation doesn't name: a list
-of algorithms of one family (RFC 8725, section 3.1), a length limit before parsing, and keys
-constructed before the token is decoded, so that a broken key is our error and not the client's.
-What a token says is checked by `claims`.
+Verification is python-jose's, with precautions that its documentation doesn't name: a list of
+algorithms of one family (RFC 8725, section 3.1), a length limit before parsing, ``exp`` required,
+and keys constructed before the token is decoded, so that a broken key is our error and not the
+client's.
 
 Our *own* tokens bear a ``typ`` and an ``aud`` of this package (RFC 8725, sections 3.9 and 3.11), so
 that no other JWT of the same secret passes for one, and name the user by the primary key, which is
@@ -12,22 +12,22 @@ never used again; the username stands beside it for clients to read.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 from django.views.decorators.debug import sensitive_variables
-from jose import JOSEError, jws, jwt
+from jose import ExpiredSignatureError, JOSEError, jwt
 from jose.backends.base import Key
 
 from ..conf import conf
+from ..exceptions import TokenError
 from ..users import pk_of
-from .claims import KEY, NAMESPACE, STAMP, Claims, checked_claims, invalid
 from .credentials import stamp_of
 from .keys import averifying_keys, checked_algorithms, signing_key, verifying_keys
 
@@ -36,6 +36,33 @@ __all__ = ["Claims", "averify", "issue", "verify"]
 #: The ``typ`` of our own tokens, and their ``aud`` unless the settings name another.
 _TYPE = "bazis-ws+jwt"
 _AUDIENCE = "bazis-ws"
+#: Claims of our own tokens: the primary key, the namespace, the stamp of the credentials.
+_KEY, _NAMESPACE, _STAMP = "uid", "ns", "stamp"
+#: How far in the future an ``iat`` may be, for hosts' clocks differ.
+_CLOCK_SECONDS = 30
+#: End of the year 9999: datetime can't hold a later ``exp``.
+_LAST_SECOND = 253_402_300_799
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of a verified token.
+
+    Attributes:
+        user: the value of the claim that names the user.
+        expires_at: seconds since the epoch, leeway not included.
+        issued_at: seconds since the epoch, or None.
+        jti: the token's id, or None.
+        key: the user's primary key, as JSON has it; None unless the token is our own.
+        stamp: of the credentials when it was issued; None unless the token is our own.
+    """
+
+    user: str | int
+    expires_at: int
+    issued_at: float | None
+    jti: str | None
+    key: str | int | None = None
+    stamp: str | None = field(default=None, repr=False)
 
 
 @sensitive_variables()
@@ -64,33 +91,42 @@ def _signature(token: str) -> tuple[str | None, list[str], bool]:
     token is one of ours.
     """
     if not isinstance(token, str) or len(token) > conf.BAZIS_WS_MAX_TOKEN_BYTES:
-        raise invalid("it is longer than BAZIS_WS_MAX_TOKEN_BYTES")
+        raise _invalid("it is longer than BAZIS_WS_MAX_TOKEN_BYTES")
     algorithms = checked_algorithms()
     kid, algorithm, kind = _header(token)
     is_own = kind == _TYPE
     if algorithm not in algorithms:
-        raise invalid("its algorithm is not in BAZIS_JWT_SESSION_ALG")
+        raise _invalid("its algorithm is not in BAZIS_JWT_SESSION_ALG")
     if conf.BAZIS_WS_REQUIRE_OWN_TOKENS and not is_own:
-        raise invalid("it is not of ws_token, and BAZIS_WS_REQUIRE_OWN_TOKENS is set")
+        raise _invalid("it is not of ws_token, and BAZIS_WS_REQUIRE_OWN_TOKENS is set")
     return kid, [algorithm, *algorithms], is_own
 
 
 @sensitive_variables()
 def _claims(token: str, keys: list[Key], is_own: bool) -> Claims:
     """Return the claims of a token that one of the keys has signed."""
+    audience = _own_audience() if is_own else conf.BAZIS_WS_JWT_AUDIENCE
     try:
-        payload = jws.verify(
+        claims = jwt.decode(
             token,
             keys,  # type: ignore[arg-type]  # the stubs don't know that jose takes its own keys
-            checked_algorithms(),
+            algorithms=checked_algorithms(),
+            audience=audience,
+            issuer=conf.BAZIS_WS_JWT_ISSUER,
+            options={
+                "require_exp": True,
+                "require_aud": audience is not None,
+                "require_iss": conf.BAZIS_WS_JWT_ISSUER is not None,
+                "leeway": conf.BAZIS_WS_JWT_LEEWAY,
+            },
         )
-        claims = json.loads(payload.decode())
+    except ExpiredSignatureError:
+        raise TokenError("expired_token", "Token expired") from None
     except Exception as error:
-        # jose's own words hold nothing of the token; those of others could quote it.
+        # jose's own words name claims; those of others could quote the token.
         why = str(error) if isinstance(error, JOSEError) else "it can't be decoded"
-        raise invalid(why) from None
-    audience = _own_audience() if is_own else conf.BAZIS_WS_JWT_AUDIENCE
-    return checked_claims(claims, audience, is_own=is_own)
+        raise _invalid(why) from None
+    return _checked_claims(claims, is_own=is_own)
 
 
 @sensitive_variables()
@@ -120,13 +156,13 @@ def issue(user: Any, lifetime: float | timedelta | None = None) -> str:
         "jti": uuid.uuid4().hex,
         "token_type": "access",
         "aud": _own_audience(),
-        KEY: _as_json(pk),
-        STAMP: stamp_of(user),
+        _KEY: _as_json(pk),
+        _STAMP: stamp_of(user),
     }
     if conf.BAZIS_WS_JWT_ISSUER is not None:
         claims["iss"] = conf.BAZIS_WS_JWT_ISSUER
     if conf.namespace:
-        claims[NAMESPACE] = conf.namespace
+        claims[_NAMESPACE] = conf.namespace
     algorithm = checked_algorithms()[0]
     kid, key = signing_key(algorithm)
     headers = {"typ": _TYPE} if kid is None else {"typ": _TYPE, "kid": kid}
@@ -148,10 +184,10 @@ def _header(token: str) -> tuple[str | None, Any, Any]:
     try:
         header = _decoded_header(segment)
     except (JOSEError, RecursionError):
-        raise invalid(f"it is no JWT{_and_not_anonymous()}") from None
+        raise _invalid(f"it is no JWT{_and_not_anonymous()}") from None
     kid = header.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise invalid("its kid is no string")
+        raise _invalid("its kid is no string")
     return kid, header.get("alg"), header.get("typ")
 
 
@@ -161,7 +197,43 @@ def _decoded_header(segment: str) -> Mapping[str, Any]:
     return jwt.get_unverified_header(f"{segment}..")
 
 
+def _checked_claims(claims: Mapping[str, Any], *, is_own: bool) -> Claims:
+    exp, user = claims["exp"], claims.get(conf.BAZIS_WS_JWT_CLAIM)
+    issued_at, jti = claims.get("iat"), claims.get("jti")
+    if isinstance(exp, bool) or not isinstance(exp, int) or exp > _LAST_SECOND:
+        raise _invalid("its exp is no time")
+    if isinstance(user, bool) or not isinstance(user, str | int) or user == "":
+        raise _invalid(f"no user in the claim {conf.BAZIS_WS_JWT_CLAIM!r} (BAZIS_WS_JWT_CLAIM)")
+    if claims.get("token_type", "access") != "access":  # Simple JWT's refresh tokens
+        raise _invalid("its token_type is not access")
+    if issued_at is not None and not _is_past(issued_at):
+        raise _invalid("its iat is no time that has come")
+    if jti is not None and not isinstance(jti, str):
+        raise _invalid("its jti is no string")
+    if not is_own:
+        return Claims(user, exp, issued_at, jti)
+    key, stamp = claims.get(_KEY), claims.get(_STAMP)
+    if isinstance(key, bool) or not isinstance(key, str | int) or not isinstance(stamp, str):
+        raise _invalid("its typ is that of ws_token, its claims are not")
+    if claims.get(_NAMESPACE, "") != conf.namespace:  # of another tenant, whose keys repeat
+        raise _invalid("it is of another BAZIS_WS_NAMESPACE")
+    return Claims(user, exp, issued_at, jti, key, stamp)
+
+
 def _and_not_anonymous() -> str:
     if conf.BAZIS_WS_ANONYMOUS:
         return ", nor of 16 to 128 of A-Z a-z 0-9 _ -"
     return ", and BAZIS_WS_ANONYMOUS is off"
+
+
+def _invalid(why: str) -> TokenError:
+    return TokenError("invalid_token", "Invalid token", why)
+
+
+def _is_past(value: Any) -> bool:
+    """Tell whether `value` is a time that has come, as far as hosts' clocks agree: a token from
+    the future could not be revoked by a moment.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return 0 <= value <= time.time() + max(_CLOCK_SECONDS, conf.BAZIS_WS_JWT_LEEWAY)

@@ -4,11 +4,9 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
-from jose import ExpiredSignatureError, jwt
 
 from bazis_ws_channels.auth.tokens import Claims, issue, verify
 from bazis_ws_channels.exceptions import TokenError
@@ -88,41 +86,6 @@ def test_odd_headers(header):
 def test_odd_claims(odd, code):
     """Signed by the right key, and wrong all the same."""
     assert refused(forge(HEADER, claims(**odd))) == code
-
-
-ODD = [
-    None, True, False, 0, 1, -1, 7, 1.5, 10**11, 10**30, float("inf"), float("nan"), "", "a", "5",
-    "99999999999", "soon", "here", "there", [], ["there"], ["here"], ["here", "there"], ["here", 5],
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("claim", ["exp", "nbf", "iat", "aud", "iss", "sub", "jti", "at_hash"])
-@pytest.mark.parametrize("audience", [None, "here"])
-@pytest.mark.parametrize("issuer", [None, "here", ["here", "there"]])
-def test_registered_claims_are_judged_as_jose_does(settings, claim, audience, issuer):
-    """Each registered claim, missing and with odd values: jose's own check is the measure."""
-    settings.BAZIS_WS_JWT_AUDIENCE, settings.BAZIS_WS_JWT_ISSUER = audience, issuer
-    good = {name: "here" for name, value in (("aud", audience), ("iss", issuer)) if value}
-    for value in [..., *ODD]:
-        token = forge(HEADER, claims(**{**good, claim: value}))
-        by_jose = _code_by_jose(token, audience, issuer)
-        if by_jose is not None:
-            assert refused(token) == by_jose, value
-        elif claim not in ("exp", "iat", "sub"):  # on which our own rules are stricter
-            assert verify(token).user == "alice", value
-
-
-def _code_by_jose(token, audience, issuer):
-    """Return the error code that a token should have by what jose says; None: it is good."""
-    required = {"require_exp": True, "require_aud": bool(audience), "require_iss": bool(issuer)}
-    rules = {"audience": audience, "issuer": issuer, "options": required}
-    try:
-        jwt.decode(token, django_settings.SECRET_KEY, algorithms=["HS256"], **rules)
-    except ExpiredSignatureError:
-        return "expired_token"
-    except Exception:
-        return "invalid_token"
-    return None
 
 
 @pytest.mark.parametrize("user", [True, 1.5, {}])
