@@ -1,7 +1,6 @@
 """A WebSocket over a bare socket: for frames that no client library would send."""
 
 import base64
-import contextlib
 import os
 import socket
 import struct
@@ -32,10 +31,10 @@ class RawSocket:
     """A socket that has done the handshake and nothing else: ``RawSocket(server.ws, token)``.
 
     Its `socket` is there to be read and written without rules; `buffer` holds what was read from
-    it and not yet taken. `behind` is sent without waiting for the answer to the handshake.
+    it and not yet taken.
     """
 
-    def __init__(self, url, token=None, behind=b""):
+    def __init__(self, url, token=None):
         parts = urlsplit(url)
         query = parts.query if token is None else f"token={token}"
         target = f"{parts.path}?{query}" if query else parts.path
@@ -49,8 +48,6 @@ class RawSocket:
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
         )
-        with contextlib.suppress(ConnectionError):
-            self.socket.sendall(behind)
         while b"\r\n\r\n" not in self.buffer:
             self._fill()
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
