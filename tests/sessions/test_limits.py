@@ -9,7 +9,6 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import presence
-from bazis_ws_channels.buckets import TokenBucket
 from tests.kit import Client, RawSocket, until
 
 BURST, BAD, CONNECTIONS, WATCHED, FRAME = 30, 5, 3, 4, 500
@@ -38,20 +37,6 @@ def narrow(servers):
 def narrow_too(servers):
     """Another process of it."""
     return servers(**SETTINGS)
-
-
-# --- the bucket -----------------------------------------------------------------------------
-
-
-def test_token_bucket():
-    """A bucket gives `burst` at once and `rate` a second in the long run, never more."""
-    now = 0.0
-    bucket = TokenBucket(rate=2, burst=5, clock=lambda: now)
-    assert [bucket.take() for _ in range(7)] == [True] * 5 + [False] * 2
-    now = 0.5
-    assert [bucket.take() for _ in range(2)] == [True, False]
-    now = 1000.0
-    assert [bucket.take() for _ in range(7)] == [True] * 5 + [False] * 2
 
 
 # --- authentication timeout -----------------------------------------------------------------

@@ -45,3 +45,14 @@ def test_what_costs_more_than_it_can_hold(bucket, clock):
 def test_parts_of_a_unit(bucket):
     """Costs are no integers."""
     assert [bucket.take(1.25) for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_it_forgets_no_part_of_a_unit(clock):
+    """Who asks often gets as much as who asks rarely."""
+    bucket = TokenBucket(1, 1, clock)
+    assert bucket.take()
+    for _ in range(3):
+        clock.move(0.25)
+        assert not bucket.take()
+    clock.move(0.25)
+    assert bucket.take()

@@ -131,7 +131,7 @@ def test_redirects_are_not_followed(provider, remote_keys):
 @pytest.mark.parametrize("how", ["hangs", "drips"])
 def test_a_provider_that_hangs(provider, remote_keys, monkeypatch, how):
     """Or sends a byte now and then: the first tokens wait for the limit, all of them together."""
-    monkeypatch.setattr("bazis_ws_channels.auth.jwks._LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr("bazis_ws_channels.auth.jwks._LIMIT_SECONDS", 0.2)
     setattr(provider, how, True)
 
     def ask(_):

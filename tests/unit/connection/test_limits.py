@@ -2,29 +2,7 @@
 
 import pytest
 
-from bazis_ws_channels.buckets import TokenBucket
 from bazis_ws_channels.connection.limits import Limits, Refusal
-
-
-def test_a_bucket_allows_a_burst_and_then_a_rate(clock):
-    """And fills no further than its burst."""
-    bucket = TokenBucket(2, 3, clock)
-    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
-    clock.move(0.5)
-    assert [bucket.take() for _ in range(2)] == [True, False]
-    clock.move(1000)
-    assert [bucket.take() for _ in range(4)] == [True, True, True, False]
-
-
-def test_a_bucket_forgets_no_part_of_a_token(clock):
-    """Who asks often gets as much as who asks rarely."""
-    bucket = TokenBucket(1, 1, clock)
-    assert bucket.take()
-    for _ in range(3):
-        clock.move(0.25)
-        assert not bucket.take()
-    clock.move(0.25)
-    assert bucket.take()
 
 
 @pytest.fixture
