@@ -7,6 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from bazis_ws_channels.testing import WsClient, link
+from tests.kit import until
 from tests.sessions.forging import rsa_pair
 
 SUBSCRIBED = {"type": "subscribed", "user": 1, "expires_in": 900}
@@ -49,9 +50,9 @@ class Application:
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    """For what doesn't come: to be told of it needs no second."""
-    monkeypatch.setattr(link, "PATIENCE_SECONDS", 0.02)
+def lose_patience(monkeypatch):
+    """From now on wait for nothing: what is expected next doesn't come."""
+    return lambda: monkeypatch.setattr(link, "PATIENCE_SECONDS", 0.02)
 
 
 def number(value):
@@ -95,10 +96,11 @@ async def test_what_is_sent():
     assert application.heard == ['{"type": "ping"}', "no json", b"\x00"]
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_what_does_not_come_is_an_error_that_says_what_did():
+async def test_what_does_not_come_is_an_error_that_says_what_did(lose_patience):
     """The messages that were passed by."""
     async with WsClient(Application(number(1), number(2))) as client:
+        await until(lambda: len(client.messages) == 2)
+        lose_patience()
         with pytest.raises(AssertionError) as caught:
             await client.receive("presence")
         assert str(caught.value).splitlines() == [
@@ -111,11 +113,12 @@ async def test_what_does_not_come_is_an_error_that_says_what_did():
 
 
 @pytest.mark.parametrize("pongs", [True, False])
-@pytest.mark.usefixtures("impatient")
-async def test_nothing_comes(pongs):
+async def test_nothing_comes(pongs, lose_patience):
     """Nor is anything on its way, as the answer to a ping shows; it is then taken off again."""
     async with WsClient(Application(number(1), pongs=pongs)) as client:
         await client.receive_data()
+        if not pongs:
+            lose_patience()
         await client.receive_nothing()
         assert not client._link.unread
 
@@ -148,10 +151,11 @@ async def test_the_server_closes(code, seen):
             await client.receive()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_the_server_does_not_close():
+async def test_the_server_does_not_close(lose_patience):
     """Says what came."""
     async with WsClient(Application(number(1))) as client:
+        await until(lambda: client.messages)
+        lose_patience()
         with pytest.raises(AssertionError, match=r"Expected the server to close\.[\s\S]*: 1"):
             await client.wait_closed()
 
@@ -191,16 +195,15 @@ async def test_an_application_that_ends_without_a_word():
             await client.receive()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_an_application_that_never_accepts():
+async def test_an_application_that_never_accepts(lose_patience):
     """Says so."""
+    lose_patience()
     with pytest.raises(AssertionError, match="Expected the application to accept the connection"):
         async with WsClient(Application(accepts=False)):
             pass
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_an_application_that_does_not_end_is_cancelled():
+async def test_an_application_that_does_not_end_is_cancelled(lose_patience):
     """A test doesn't hang at its end."""
     ends = []
 
@@ -212,7 +215,7 @@ async def test_an_application_that_does_not_end_is_cancelled():
             ends.append("cancelled")
 
     async with WsClient(stay):
-        pass
+        lose_patience()
     assert ends == ["cancelled"]
 
 
