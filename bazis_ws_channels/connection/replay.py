@@ -129,6 +129,7 @@ class Replay:
         """Go on with a session that has missed nothing."""
         if not self._is_open:
             return Resumption(None, None)
+        self._tell()  # the position is behind it
         if since is None:
             return Resumption(self._position(), None)
         wanted = self._wanted(since)

@@ -161,16 +161,16 @@ class Healer:
         held = {channel: len(follower.held or ()) for channel, follower in following.items()}
         since = [follower.last for follower in following.values()]
         answers = await self._reader.answers(list(following), since)
-        tails: dict[str, Tail] = {}
-        for channel, answer in zip(following, answers, strict=True):
-            if isinstance(answer, Tail):
-                tails[channel] = answer
+        pairs = zip(following, answers, strict=True)
+        tails = {channel: answer for channel, answer in pairs if isinstance(answer, Tail)}
         errors = {explain(each) for each in answers if not isinstance(each, Tail)}
         self._log_outage(errors)
         for channel in tails:
             async with following[channel].lock:
                 pass  # whoever is still to get a message of a lost history gets it before the break
-        gaps = self._catch_up({channel: following[channel] for channel in tails}, tails)
+        # Whoever came after the last one had left follows anew, and was given none of it.
+        known = {c: following[c] for c in tails if self.followers.get(c) is following[c]}
+        gaps = self._catch_up(known, tails)
         for number, (channel, entries) in enumerate(gaps.items(), 1):
             if number % _STREAMS_A_TURN == 0:
                 await asyncio.sleep(0)
@@ -219,7 +219,7 @@ class Healer:
             known: how many were held when the end of the stream was asked for. Those of them that
                 it does not explain are of a lost history, or nobody's.
         """
-        while follower.held:
+        while follower.held and self.followers.get(channel) is follower:
             held = follower.held[0]
             fits = held.entry is None or follower.take(held.entry)
             if not fits and known <= 0:

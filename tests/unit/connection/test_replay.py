@@ -243,6 +243,18 @@ async def test_a_closed_session_is_told_nothing(world):
 # --- a new token ----------------------------------------------------------------------------
 
 
+async def test_a_renewal_comes_behind_what_is_lost(world):
+    """Its position is behind it."""
+    await world.replay.open(None)
+    world.replay.give(world.lost(MINE))
+    now = world.replay.renew(None)
+    [missed] = world.messages()
+    assert missed["type"] == "missed"
+    assert now.position["user"] == missed["position"]["user"]
+    await asyncio.sleep(0)
+    assert world.messages() == []
+
+
 async def test_a_renewal_misses_nothing(world):
     """Where it is; recovered if what the client names is of this session."""
     began = await world.replay.open(None)

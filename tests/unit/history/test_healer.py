@@ -184,6 +184,22 @@ async def test_a_break_is_told_behind_what_is_being_handed_out(world):
     assert world.texts() == ["6", "break"]
 
 
+async def test_what_was_held_for_those_who_left_is_not_for_those_who_come(world):
+    """It would come behind what they have been given since."""
+    await world.begin("c")
+    world.reader.may_answer.clear()
+    world.reader.streams["c"] = tail(8, history="b")
+    assert not await world.deliver(entry(8))
+    assert not await world.deliver(None)
+    await until(lambda: len(world.reader.asked) == 2)
+    world.healer.unfollow(["c"])
+    world.healer.follow(["c"])
+    assert await world.deliver(entry(9))
+    world.reader.may_answer.set()
+    await world.healed()
+    assert world.given == [("c", "9")]
+
+
 async def test_a_message_of_a_lost_history_is_dropped(world):
     """The stream that was read after it says nothing of it."""
     await world.begin("c")
