@@ -74,7 +74,8 @@ class Socket(Conversation):
     async def receive(self):
         """Return the next message."""
         while True:
-            event = await asyncio.wait_for(self._outbound.get(), PATIENCE_SECONDS)
+            async with asyncio.timeout(PATIENCE_SECONDS):  # a cancellation ends it, always
+                event = await self._outbound.get()
             if event["type"] == "websocket.close":
                 self.closed_with = event["code"]
                 raise ConnectionError(f"closed with {event['code']}")
