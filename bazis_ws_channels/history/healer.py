@@ -229,7 +229,7 @@ class Healer:
             del follower.held[0]
             if fits:
                 await self._hand_out(channel, Parcel(held.event, held.data))
-        follower.held = None
+        follower.held = [] if self._is_asked_again else None  # what was read may be of before
 
 
 def _waits_for_healing(event: Event) -> bool:

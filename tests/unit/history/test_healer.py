@@ -184,6 +184,21 @@ async def test_a_break_is_told_behind_what_is_being_handed_out(world):
     assert world.texts() == ["6", "break"]
 
 
+async def test_subscriptions_that_are_lost_again_meanwhile_are_looked_at_again(world):
+    """What was read is of before: Redis has lost its memory since."""
+    await world.begin("c")
+    world.reader.may_answer.clear()
+    world.healer.heal()
+    await until(lambda: len(world.reader.asked) == 2)
+    world.reader.streams["c"] = tail(3, history="b")
+    world.healer.heal()
+    world.reader.may_answer.set()
+    await world.healed()
+    assert world.breaks == [("c", at(3, "b"))]
+    assert await world.deliver(entry(4, "b"))
+    assert world.texts() == ["break", "4"]
+
+
 async def test_what_was_held_for_those_who_left_is_not_for_those_who_come(world):
     """It would come behind what they have been given since."""
     await world.begin("c")
