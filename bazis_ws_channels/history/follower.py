@@ -8,6 +8,7 @@ missing is handed out then; if it isn't kept any more, or the history is another
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,11 @@ from ..types import Event
 from .positions import Entry, Position, Tail, missing
 
 __all__ = ["Follower", "Received", "contradicts"]
+
+
+#: How long what was read from the history may be on its way by pub/sub: longer than any link lags
+#: behind that Redis still serves.
+_LATE_SECONDS = 10.0
 
 
 class Received(NamedTuple):
@@ -38,15 +44,16 @@ class Follower:
         sessions: how many follow.
     """
 
-    __slots__ = ("_is_synced", "_marks", "held", "last", "lock", "sessions")
+    __slots__ = ("_late_until", "_marks", "held", "last", "lock", "sessions")
 
     def __init__(self) -> None:
         self.last: Position | None = None
         self.held: list[Received] | None = None
         self.lock = asyncio.Lock()
         self.sessions = 0
-        #: Whether `last` came by pub/sub: then nothing before it can come any more.
-        self._is_synced = False
+        #: Until when messages up to `last` may come, by the monotonic clock. It is over when the
+        #: next one has come: pub/sub keeps the order.
+        self._late_until = 0.0
         #: Marks of what was read from the history and may still come by pub/sub, by offset.
         self._marks: dict[int, str] = {}
 
@@ -58,10 +65,10 @@ class Follower:
         """
         last, (offset, mark) = self.last, entry.position
         if last is None or (offset == last.offset + 1 and entry.before == last.mark):
-            self.last, self._is_synced = entry.position, True
+            self.last, self._late_until = entry.position, 0.0
             self._marks.clear()
             return True
-        if self._is_synced or offset > last.offset:
+        if offset > last.offset or time.monotonic() >= self._late_until:
             return False
         return self._marks.get(offset, mark) == mark  # late: it was read before it came
 
@@ -80,7 +87,7 @@ class Follower:
         return entries
 
     def _restart(self, top: Position) -> None:
-        self.last, self._is_synced = top, False
+        self.last, self._late_until = top, time.monotonic() + _LATE_SECONDS
         self._marks = {top.offset: top.mark}
 
 

@@ -9,8 +9,10 @@ from asgiref.sync import sync_to_async
 
 from bazis_ws_channels import publishing
 from bazis_ws_channels.exceptions import PublishError
+from bazis_ws_channels.history import follower
 from tests.kit import Client, Proxy, until
 from tests.replay.dropping import Load, wandering
+from tests.replay.support import Socket
 
 
 @pytest.fixture
@@ -185,3 +187,25 @@ async def test_the_order_is_one(daphne, users):
             name: [f"{name}{n}" for n in range(10_000)] for name in "ab"
         }
         assert not any(client.missed or client.recovered for client in clients)
+
+
+async def test_a_stream_that_redis_has_lost_without_a_word(site, alice, monkeypatch):
+    """`FLUSHALL`, or an eviction: no link breaks. What begins anew has numbers that are old news to
+    whoever has heard nothing live since it began.
+    """
+    monkeypatch.setattr(follower, "_LATE_SECONDS", 0)
+    server, _, servers = await site()
+    async with Client(servers[0].ws, alice.ws_token()) as first:
+        await first.subscribed()
+        for n in range(3):
+            await publishing.apublish([alice], n)
+        async with Socket(alice.ws_token()) as quiet:  # in this process, which has heard nothing
+            began = (await quiet.receive())["position"]["user"]
+            assert began.startswith("3.")
+            await asyncio.to_thread(server.client.flushall)
+            async with Client(servers[1].ws, alice.ws_token()) as third:
+                await third.subscribed()
+                await publishing.apublish([alice], "new")
+                assert (await quiet.receive())["type"] == "missed"
+                await publishing.apublish([alice], "after")
+                assert (await quiet.receive())["data"] == "after"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bazis_ws_channels.history import follower as module
 from bazis_ws_channels.history.follower import Follower, contradicts
 from bazis_ws_channels.history.positions import Tail
 from tests.unit.history.streams import at, entries, entry, mark, tail
@@ -52,6 +53,18 @@ def test_what_was_read_may_still_come(follower):
     assert not follower.take(entry(5, "b"))
     assert follower.take(entry(3))  # nobody knows its mark any more
     assert follower.last == at(5)
+
+
+def test_what_was_read_comes_soon_or_never(monkeypatch):
+    """A number that comes again later is of a new history: Redis has lost the stream, and nobody
+    noticed.
+    """
+    monkeypatch.setattr(module, "_LATE_SECONDS", 0)
+    follower = Follower()
+    follower.start(at(5))
+    for old in (entry(5), entry(3), entry(1, "b")):
+        assert not follower.take(old)
+    assert follower.take(entry(6))
 
 
 def test_nothing_old_comes_after_what_came_live(follower):
