@@ -60,7 +60,7 @@ class Link:
         """Write nothing any more."""
         self._is_closed = True
         for write in tuple(self._writes):
-            write.cancel()  # redis-py would connect again for it
+            write.cancel()
 
     @property
     def heard_at(self) -> float:
@@ -86,11 +86,17 @@ class Link:
                 self._asked(channel)
             elif verb == "PSUBSCRIBE":
                 self._unanswered_patterns += 1
-        packed = self._raw.pack_commands(batches(commands))
         # A failure here ends the connection, which `read` notices.
-        write = asyncio.ensure_future(self._raw.send_packed_command(packed, check_health=False))
+        write = asyncio.ensure_future(self._send(self._raw.pack_commands(batches(commands))))
         self._writes.add(write)
         write.add_done_callback(self._written)
+
+    async def _send(self, packed: list[bytes]) -> None:
+        """Write, unless the connection is lost: redis-py would make another one, on which there are
+        no subscriptions, and `read` would go on with that as if nothing had happened.
+        """
+        if self._raw.is_connected:
+            await self._raw.send_packed_command(packed, check_health=False)
 
     def _written(self, write: asyncio.Future[None]) -> None:
         self._writes.discard(write)
@@ -133,7 +139,7 @@ class Link:
             self._is_pinged = True
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 with dead_transport_as_lost():
-                    await self._raw.send_command("PING", check_health=False)
+                    await self._send(self._raw.pack_command("PING"))
 
     async def _read(self, limit_seconds: float) -> list[Any] | None:
         """Return what Redis says next; None if it says nothing for a while."""
