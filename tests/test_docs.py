@@ -140,8 +140,7 @@ async def test_hand_written_client(daphne, alice):
     finally:
         following.cancel()
     assert not following.done() or following.cancelled()
-    assert received.count("while away") == 1
-    assert not missed
+    assert (received.count("while away"), missed) == (1, [])
 
 
 # --- snippets -------------------------------------------------------------------------------

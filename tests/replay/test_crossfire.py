@@ -86,9 +86,6 @@ async def test_each_gets_all_once_and_in_order(fire, trouble, seed):
     assert (figures["missed"], figures["unrecovered"]) == (0, 0)
 
 
-@pytest.mark.skipif(
-    "CROSSFIRE_SEEDS" not in os.environ, reason="its cause of 1 failure in 18 is not known"
-)
 @pytest.mark.parametrize("server", ["forgets"], indirect=True)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_whoever_misses_something_is_told(fire, seed):
