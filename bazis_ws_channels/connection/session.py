@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import math
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..auth.identity import Identity
@@ -23,7 +23,7 @@ from ..types import Event
 from ..users import namespace_of
 from .expiry import Expiry
 from .line import Line
-from .replay import Replay, Resumption
+from .replay import Place, Replay, Resumption
 from .watches import Watches
 
 __all__ = ["Session"]
@@ -105,8 +105,9 @@ class Session:
             await self._layer.group_add(group, self._channel)
         # Read the streams after joining and before anybody counts this session: then what comes
         # live begins where they end, and nothing that was counted is before that.
+        early = len(self._held)
         resumption = await self._replay.open(since)
-        self._held = _of_this_history(self._held)
+        self._held = _of_this_history(self._held, early, self._replay.places)
         await self._connect(self.identity)
         self._start(self.identity, resumption)
         self._enlist()
@@ -235,15 +236,24 @@ class Session:
             self._end(self, self.identity, "expired_token", "Token expired", None)
 
 
-def _of_this_history(events: Sequence[Event]) -> list[Event]:
+def _of_this_history(
+    events: Sequence[Event], early: int, places: Mapping[str, Place]
+) -> list[Event]:
     """Return what a session that has just read its streams may be given of what it held: not the
     news of lost messages, nor what was recorded before them.
+
+    Args:
+        early: how many events came before the streams were read. Those of them that were recorded
+            are in what was read, or of a history that Redis has lost since.
+        places: the session's, by group.
     """
     kept: list[Event] = []
     broken: set[str] = set()
-    for event in reversed(events):
+    for number, event in reversed([*enumerate(events)]):
+        group = event["group"]
+        is_recorded = event.get("position") is not None and places[group].last is not None
         if event["type"] == "ws.missed":
-            broken.add(event["group"])
-        elif event["group"] not in broken or event.get("position") is None:
+            broken.add(group)
+        elif not is_recorded or (number >= early and group not in broken):
             kept.append(event)
     return kept[::-1]

@@ -100,15 +100,18 @@ async def test_what_comes_before_it_is_live_waits(make):
     assert world.told()[1:] == ["1", "2", "3"]
 
 
-async def test_what_comes_before_it_is_live_and_is_of_a_lost_history_is_dropped(make):
-    """The session begins in the new one, whose numbers are smaller, and goes on there."""
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_what_comes_before_it_is_live_and_is_of_a_lost_history_is_dropped(make, is_told):
+    """The session begins in the new one, whose numbers are smaller, and goes on there. The loss may
+    be told, or nobody followed the streams yet.
+    """
     world = make(layer=InMemoryChannelLayer())
     session = world.session
     old = {**push("common", '{"n":"old"}'), "position": Position(50, "12345678")}
     session.deliver(Parcel(old))
     session.deliver(Parcel({**old, "group": "user_ws.1"}))
     session.deliver(Parcel(push("common", '{"n":"has no number"}')))
-    for group in ("user_ws.1", "common"):
+    for group in ("user_ws.1", "common") if is_told else ():
         missed = {"type": "ws.missed", "group": group, "position": Position(0, "87654321")}
         session.deliver(Parcel(missed))
     await session.open(None)
