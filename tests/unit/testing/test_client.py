@@ -274,6 +274,7 @@ async def test_the_origin_is_one_that_the_project_allows(settings, allowed, orig
     assert dict(application.scope["headers"])[b"origin"] == origin
 
 
+@pytest.mark.django_db  # channels looks after a connection that another test may have left
 async def test_the_application_of_the_project_by_default(settings):
     """That of ``ASGI_APPLICATION``: here it refuses another site's page."""
     async with WsClient(headers=[("Origin", "https://evil.example")]) as client:
