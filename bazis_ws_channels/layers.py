@@ -28,7 +28,7 @@ import logging
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -271,10 +271,7 @@ class _LoopPart:
         self.reconnect_listeners: set[Callable[[], None]] = set()
         self.healer = Healer(layer.host_of, layer.decode, self._hand_out, self._tell_break)
         self._subscribers = {
-            host: subscriber_to(
-                host, self.deliver, self._lost, self._back, self.is_delivered_at_once
-            )
-            for host in layer.hosts
+            host: subscriber_to(host, self.deliver, self._lost, self._back) for host in layer.hosts
         }
         self._process = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -333,8 +330,7 @@ class _LoopPart:
 
     async def deliver(self, name: str, payloads: Sequence[bytes]) -> None:
         """Hand what Redis sent on channel `name` to the consumers it is for."""
-        read = (self._read(name, payload) for payload in payloads)
-        messages = deque(message for message in read if message is not None)
+        messages = deque(self._read_all(name, payloads))
         while messages:
             follower = self.healer.followers.get(name)
             parcel = self._next_parcel(follower, messages)
@@ -345,26 +341,12 @@ class _LoopPart:
             else:
                 await self.healer.hand_out(name, follower, parcel)
 
-    def is_delivered_at_once(self, name: str, payload: bytes) -> bool:
-        """Hand out a message to the few that it is for; False: they are many, or others are before
-        it.
-        """
-        if len(self.members.groups.get(name, ())) > _RECIPIENTS_A_LOOK:
-            return False
-        follower = self.healer.followers.get(name)
-        if follower is not None and follower.lock.locked():
-            return False
-        message = self._read(name, payload)
-        if message is not None and (follower is None or self.healer.admits(follower, message)):
-            self._give(name, Parcel(message.event, payload))
-        return True
-
-    def _read(self, name: str, payload: bytes) -> Received | None:
-        try:
-            return self._layer.read(payload)
-        except Exception:
-            logger.exception("A message on %r can't be decoded; it is dropped.", name)
-            return None
+    def _read_all(self, name: str, payloads: Sequence[bytes]) -> Iterator[Received]:
+        for payload in payloads:
+            try:
+                yield self._layer.read(payload)
+            except Exception:
+                logger.exception("A message on %r can't be decoded; it is dropped.", name)
 
     def _next_parcel(self, follower: Follower | None, messages: deque[Received]) -> Parcel | None:
         """Return the next messages that are handed out together; None if they are held back."""
@@ -383,7 +365,8 @@ class _LoopPart:
         return parcel
 
     async def _hand_out(self, name: str, parcel: Parcel) -> None:
-        recipients = self._recipients(name, parcel)
+        addressee = parcel.events[0].pop(_ADDRESSEE, None)
+        recipients = self.members.recipients(name) if addressee is None else (addressee,)
         channels, turn = self.members.channels, Turn()
         for number, recipient in enumerate(recipients, 1):
             mailbox = channels.get(recipient)
@@ -391,18 +374,6 @@ class _LoopPart:
                 mailbox.deliver(parcel)
             if number % _RECIPIENTS_A_LOOK == 0 and turn.is_over:
                 await turn.end()
-
-    def _give(self, name: str, parcel: Parcel) -> None:
-        """Hand messages out without a turn of the loop in between."""
-        channels = self.members.channels
-        for recipient in self._recipients(name, parcel):
-            mailbox = channels.get(recipient)
-            if mailbox is not None:
-                mailbox.deliver(parcel)
-
-    def _recipients(self, name: str, parcel: Parcel) -> Collection[str]:
-        addressee = parcel.events[0].pop(_ADDRESSEE, None)
-        return self.members.recipients(name) if addressee is None else (addressee,)
 
     @property
     def is_subscribed(self) -> bool:
@@ -414,7 +385,11 @@ class _LoopPart:
         group = name.removeprefix(self._layer.group_name(""))
         event = {"type": "ws.missed", "group": group, "position": top}
         data = self._layer.serialize({**event, "position": list(top)})
-        self._give(name, Parcel(event, data))
+        parcel = Parcel(event, data)
+        for recipient in self.members.recipients(name):
+            mailbox = self.members.channels.get(recipient)
+            if mailbox is not None:
+                mailbox.deliver(parcel)
 
     async def close(self) -> None:
         """Forget everything and close the subscriptions."""

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..loops import Turn
 
-__all__ = ["Arrivals", "AtOnce", "Deliver", "never"]
+__all__ = ["Arrivals", "Deliver"]
 
 logger = logging.getLogger("bazis_ws_channels.layers")
 
 #: Awaited with a channel's name and its messages as Redis sent them, in order.
 Deliver = Callable[[str, Sequence[bytes]], Awaitable[None]]
-#: Called with a channel's name and one message: hands it out and returns True, or returns False.
-AtOnce = Callable[[str, bytes], bool]
 
 #: Messages and bytes that may wait here; the rest is left unread, and waits at Redis.
 _MOST_MESSAGES = 100
 _MOST_BYTES = 1024 * 1024
-#: After so long without a message the next one is likely to be alone.
-_LULL_SECONDS = 0.001
-
-
-def never(channel: str, payload: bytes) -> bool:
-    """Hand nothing out at once."""
-    return False
 
 
 class Arrivals:
@@ -41,29 +31,21 @@ class Arrivals:
     Args:
         deliver: hands messages out.
         failed: called with the channel's name after a delivery has failed and was logged.
-        at_once: offered each message that seems to come alone, which saves a task.
     """
 
-    def __init__(
-        self, deliver: Deliver, failed: Callable[[str], None], at_once: AtOnce = never
-    ) -> None:
+    def __init__(self, deliver: Deliver, failed: Callable[[str], None]) -> None:
         self._deliver = deliver
-        self._at_once = at_once
         self._failed = failed
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
-        self._came_at = 0.0
         self._has_room = asyncio.Event()
 
     async def add(self, channel: str, payload: bytes) -> None:
         """Queue a message for delivery, then wait for room if the queue is full."""
-        is_idle = self._task is None or self._task.done()
-        if is_idle and self._is_done_at_once(channel, payload):
-            return
         self._waiting.append((channel, payload))
         self._bytes += len(payload)
-        if is_idle:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._hand_out())
         while len(self._waiting) >= _MOST_MESSAGES or self._bytes >= _MOST_BYTES:
             self._has_room.clear()
@@ -86,22 +68,6 @@ class Arrivals:
             task.cancel()
             await asyncio.wait({task})
 
-    def _is_done_at_once(self, channel: str, payload: bytes) -> bool:
-        """Hand out a message that seems to come alone, if that can be done at once."""
-        now = time.monotonic()
-        is_alone, self._came_at = now - self._came_at > _LULL_SECONDS, now
-        if not is_alone:
-            return False
-        try:
-            return self._at_once(channel, payload)
-        except Exception:
-            self._note_failure(channel)
-            return True
-
-    def _note_failure(self, channel: str) -> None:
-        logger.exception("Messages could not be handed out.")
-        self._failed(channel)
-
     async def _hand_out(self) -> None:
         turn = Turn()
         while self._waiting:
@@ -109,7 +75,8 @@ class Arrivals:
             try:
                 await self._deliver(channel, payloads)
             except Exception:
-                self._note_failure(channel)
+                logger.exception("Messages could not be handed out.")
+                self._failed(channel)
             if turn.is_over:
                 await turn.end()
 

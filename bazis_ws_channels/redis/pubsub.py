@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..exceptions import ChannelLayerUnavailable
-from .arrivals import Arrivals, AtOnce, Deliver, never
+from .arrivals import Arrivals, Deliver
 from .connection import Connection
 from .errors import explain
 from .link import TIMEOUT_SECONDS
@@ -29,7 +29,6 @@ class Subscriber:
         deliver: hands messages out.
         on_lost: called when subscriptions are lost.
         on_back: called when all subscriptions are confirmed again.
-        at_once: hands a message out, if that can be done at once.
     """
 
     def __init__(
@@ -38,11 +37,10 @@ class Subscriber:
         deliver: Deliver,
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
-        at_once: AtOnce = never,
     ) -> None:
         self._on_lost = on_lost
         self._on_back = on_back
-        self._arrivals = Arrivals(deliver, self._not_handed_out, at_once)
+        self._arrivals = Arrivals(deliver, self._not_handed_out)
         self._listener = Listener(find, self, self._arrivals)
         self._subscriptions = Subscriptions()
         self._patterns: set[str] = set()

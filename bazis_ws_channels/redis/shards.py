@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.exceptions import AskError, RedisError
 
-from .arrivals import AtOnce, Deliver, never
+from .arrivals import Deliver
 from .cluster import ClusterConnection
 from .connection import Connection, connection_to, connection_to_server
 from .hosts import Host
@@ -35,7 +35,7 @@ class _ClusterSubscriber(Subscriber):
 
     Args:
         cluster: the connections to the nodes.
-        deliver, on_lost, on_back, at_once: see `Subscriber`.
+        deliver, on_lost, on_back: see `Subscriber`.
     """
 
     def __init__(
@@ -44,9 +44,8 @@ class _ClusterSubscriber(Subscriber):
         deliver: Deliver,
         on_lost: Callable[[], None],
         on_back: Callable[[], None],
-        at_once: AtOnce = never,
     ) -> None:
-        super().__init__(self._any_node, deliver, on_lost, on_back, at_once)
+        super().__init__(self._any_node, deliver, on_lost, on_back)
         self._cluster = cluster
 
     def subscribe_to_pattern(self, pattern: str) -> None:
@@ -262,11 +261,10 @@ def subscriber_to(
     deliver: Deliver,
     on_lost: Callable[[], None],
     on_back: Callable[[], None],
-    at_once: AtOnce = never,
 ) -> Subscriber:
     """Return the subscriptions of the running event loop at a host."""
     connection = connection_to(host)
     if not isinstance(connection, ClusterConnection):
-        return Subscriber(partial(_connection, host), deliver, on_lost, on_back, at_once)
+        return Subscriber(partial(_connection, host), deliver, on_lost, on_back)
     kind = ShardedSubscriber if host.is_sharded else ForwardedSubscriber
-    return kind(connection, deliver, on_lost, on_back, at_once)
+    return kind(connection, deliver, on_lost, on_back)

@@ -9,7 +9,6 @@ from redis.exceptions import ResponseError
 
 from bazis_ws_channels import layers, loops
 from bazis_ws_channels.layers import RedisPubSubChannelLayer
-from bazis_ws_channels.redis import arrivals
 from bazis_ws_channels.redis.commands import Command
 from bazis_ws_channels.redis.pool import pool_of
 from tests.kit.waiting import until
@@ -118,9 +117,8 @@ def push(layer, text, group="g", **more):
     return [b"message", b"asgi__group__" + group.encode(), layer.serialize(event)]
 
 
-async def test_what_comes_at_once_is_handed_out_together(layer, fake_redis, monkeypatch):
+async def test_what_comes_at_once_is_handed_out_together(layer, fake_redis):
     """Messages of one group that follow one another; anything else by itself, in its place."""
-    monkeypatch.setattr(arrivals, "_LULL_SECONDS", float("inf"))  # else the first would go alone
     channel, taken = await layer.new_channel(), []
     for group in "gh":
         await layer.group_add(group, channel)
@@ -135,27 +133,6 @@ async def test_what_comes_at_once_is_handed_out_together(layer, fake_redis, monk
     assert [[event.get("text", "-") for event in parcel.events] for parcel in taken] == [
         ["1", "2"], ["-"], ["3"], ["4", "5"], ["6"], ["-"], ["-"],
     ]  # fmt: skip
-
-
-async def test_a_message_for_few_needs_no_task(layer, caplog):
-    """Unless others of its channel are being handed out; one for many has turns of the loop."""
-    channel, taken = await layer.new_channel(), []
-    await layer.group_add("g", channel)
-    layer.receive_directly(channel, lambda parcel: not taken.append(parcel.events[0]["text"]))
-    part, name = layer._parts.get(), "asgi__group__g"
-    assert part.is_delivered_at_once(name, push(layer, "1")[2])
-    assert part.is_delivered_at_once(name, b"\xff")
-    assert "can't be decoded" in caplog.text
-    part.healer.follow([name])
-    follower = part.healer.followers[name]
-    async with follower.lock:
-        assert not part.is_delivered_at_once(name, push(layer, "2")[2])
-    follower.held = []
-    assert part.is_delivered_at_once(name, push(layer, "3")[2])
-    assert [message.event["text"] for message in follower.held] == ["3"]
-    part.members.groups[name] |= {f"other{number}" for number in range(20)}
-    assert not part.is_delivered_at_once(name, push(layer, "4")[2])
-    assert taken == ["1"]
 
 
 async def test_who_receives_gets_one_message_at_a_time(layer, fake_redis):

@@ -125,35 +125,3 @@ async def test_stopping_before_the_first_delivery_has_begun(world):
     await world.arrivals.stop()
     await world.arrivals.add("b", b"2")
     await world.has(("b", b"2"))
-
-
-async def test_a_message_that_comes_alone_is_handed_out_at_once(world, monkeypatch):
-    """Without a task, if that can be done; never before those that wait."""
-    taken, may_take = [], True
-    arrivals = Arrivals(
-        world.deliver, world.failed, lambda *each: may_take and not taken.append(each)
-    )
-    monkeypatch.setattr(module, "_LULL_SECONDS", -1)
-    await arrivals.add("a", b"1")
-    assert taken == [("a", b"1")]
-    monkeypatch.setattr(module, "_LULL_SECONDS", float("inf"))  # as if it came just behind another
-    await arrivals.add("a", b"2")
-    monkeypatch.setattr(module, "_LULL_SECONDS", -1)
-    await arrivals.add("a", b"3")
-    await world.has(("a", b"23"))
-    may_take = False
-    await arrivals.add("a", b"4")
-    await world.has(("a", b"23"), ("a", b"4"))
-    assert taken == [("a", b"1")]
-
-
-async def test_handing_out_at_once_fails_as_any_delivery(world, monkeypatch, caplog):
-    """It is logged, and told; the next message is handed out."""
-    arrivals = Arrivals(world.deliver, world.failed, lambda *each: 1 // 0)
-    monkeypatch.setattr(module, "_LULL_SECONDS", -1)
-    await arrivals.add("a", b"1")
-    assert world.failures == ["a"]
-    assert isinstance(caplog.records[0].exc_info[1], ZeroDivisionError)
-    monkeypatch.setattr(module, "_LULL_SECONDS", float("inf"))
-    await arrivals.add("a", b"2")
-    await world.has(("a", b"2"))
