@@ -13,6 +13,7 @@ import pytest
 from bazis_ws_channels.connection.limits import cost_of
 from tests.kit import Client, Daphne, RawSocket, Uvicorn, until
 from tests.kit.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
+from tests.servers import processes
 
 MIB = 2**20
 SETTINGS = {"BAZIS_WS_AUTH_TIMEOUT": 120, "BAZIS_WS_MAX_FRAME_BYTES": 65536}
@@ -36,24 +37,6 @@ class UvicornUvloop(Uvicorn):
     loop = "uvloop"
 
 
-class Direct(Uvicorn):
-    """uvicorn with no middleware in front of the package's that waits."""
-
-    application = "tests.servers.asgi:application"
-
-
-class DirectWebsockets(Direct):
-    """The same with the older implementation by `websockets`."""
-
-    implementation = "websockets"
-
-
-class DirectWsproto(Direct):
-    """The same with `wsproto`."""
-
-    implementation = "wsproto"
-
-
 KINDS = [
     Daphne,
     Uvicorn,
@@ -73,9 +56,9 @@ def patient(request, servers):
 @pytest.fixture(
     scope="module",
     params=[
-        Direct,
-        DirectWebsockets,
-        pytest.param(DirectWsproto, marks=pytest.mark.servers),
+        processes.UvicornSansio,
+        processes.UvicornWebsockets,
+        pytest.param(processes.UvicornWsproto, marks=pytest.mark.servers),
     ],
     ids=lambda kind: kind.__name__,
 )
