@@ -33,6 +33,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -50,24 +51,25 @@ class Stale(NamedTuple):
     processes: list[str]
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Form:
     """How one kind of question is asked of Redis.
 
     Attributes:
         files: the Lua files that make its script, in order; none for a plain command.
         keys, args: its own KEYS and ARGV, or a plain command's parts.
         parse: makes the answer from the reply and the question.
+        needs_processes: whether the script must know who is alive.
     """
 
     files: tuple[str, ...]
     keys: Callable[[Any], Sequence[str]]
     args: Callable[[Any], Sequence[Any]]
     parse: Callable[[Any, Any], Any]
+    needs_processes: bool = field(init=False)
 
-    @property
-    def needs_processes(self) -> bool:
-        """Whether the script must know who is alive."""
-        return "alive" in self.files
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs_processes", "alive" in self.files)
 
 
 def encode(
@@ -80,12 +82,12 @@ def encode(
         is_tagged: give all keys a hash tag, and so one slot of a Cluster.
     """
     form = _FORMS[type(question)]
-    keys, args = list(form.keys(question)), list(form.args(question))
+    keys, args = form.keys(question), form.args(question)
     if not form.files:
         return Command(tuple(_tagged(args) if is_tagged else args), is_repeatable=True)
     if form.needs_processes:
-        keys = [_name("processes"), *map(_lease, processes), *keys]
-        args = [len(processes), *processes, *args]
+        leases, names = _leases(conf.BAZIS_WS_KEY_PREFIX, tuple(processes))
+        keys, args = [*leases, *keys], [*names, *args]
     if is_tagged:
         keys = _tagged(keys)
     return _script(form.files).command(keys, args, is_repeatable=True)
@@ -121,6 +123,12 @@ def _tagged(parts: Sequence[Any]) -> list[Any]:
         tagged + part[len(plain) :] if isinstance(part, str) and part.startswith(plain) else part
         for part in parts
     ]
+
+
+@lru_cache(maxsize=8)
+def _leases(prefix: str, processes: tuple[str, ...]) -> tuple[list[str], list[Any]]:
+    """Return the KEYS and ARGV of alive.lua, which are the same until a process starts or ends."""
+    return [_name("processes"), *map(_lease, processes)], [len(processes), *processes]
 
 
 def _lease(process: str) -> str:
@@ -233,7 +241,9 @@ def _statuses(reply: list[Any], question: base.Statuses) -> tuple[int, list[base
 
 
 def _counts(reply: list[int], question: base.Counts) -> list[int]:
-    return [int(count) for count, _ in zip(reply, question.keys, strict=True)]
+    if len(reply) != len(question.keys):
+        raise ValueError(reply)
+    return list(map(int, reply))
 
 
 def _told_states(reply: list[Any], question: Any) -> tuple[int, int, list[base.ToldState]]:
@@ -303,7 +313,7 @@ _FORMS: dict[type[Any], Form] = {
         lambda reply, q: int(reply) == 3 + len(q.keys),
     ),
     base.Census: Form(
-        ("alive", "edges", "census"),
+        ("clock", "alive", "edges", "census"),
         lambda q: _edge_keys(_lease(q.process), _name("leaving"), _name("last_seen")),
         lambda q: [q.process, q.lease_ms, q.batch, int(q.own)],
         _census,
@@ -315,7 +325,7 @@ _FORMS: dict[type[Any], Form] = {
         _page,
     ),
     base.Bury: Form(
-        ("alive", "edges", "bury"),
+        ("clock", "alive", "edges", "bury"),
         lambda q: _edge_keys(
             _records(q.dead),
             _name("buried"),
@@ -328,7 +338,7 @@ _FORMS: dict[type[Any], Form] = {
         _flat_edges,
     ),
     base.Connect: Form(
-        ("revocation", "alive", "edges", "connect"),
+        ("clock", "revocation", "alive", "edges", "connect"),
         lambda q: _edge_keys(
             _session(q.key),
             _records(q.process),
@@ -342,7 +352,7 @@ _FORMS: dict[type[Any], Form] = {
         _connected,
     ),
     base.Disconnect: Form(
-        ("disconnect",),
+        ("clock", "disconnect"),
         lambda q: [
             _records(q.process),
             _name("online"),
@@ -355,7 +365,7 @@ _FORMS: dict[type[Any], Form] = {
         lambda reply, q: bool(int(reply)),
     ),
     base.Restore: Form(
-        ("alive", "edges", "restore"),
+        ("clock", "alive", "edges", "restore"),
         lambda q: _edge_keys(
             _records(q.process),
             _name("online"),
@@ -373,7 +383,7 @@ _FORMS: dict[type[Any], Form] = {
         _flat_edges,
     ),
     base.Statuses: Form(
-        ("alive", "statuses"),
+        ("clock", "alive", "statuses"),
         lambda q: [_name("last_seen"), *_session_keys(q.keys)],
         lambda q: q.keys,
         _statuses,
@@ -385,7 +395,7 @@ _FORMS: dict[type[Any], Form] = {
         _counts,
     ),
     base.ToldStates: Form(
-        ("told_states",),
+        ("clock", "told_states"),
         lambda q: [_name("online"), _name("leaving"), _name("last_seen"), _name("seq")],
         lambda q: q.keys,
         _told_states,
@@ -427,7 +437,7 @@ _FORMS: dict[type[Any], Form] = {
         _revocations,
     ),
     base.RevokeBefore: Form(
-        ("revoke_before",),
+        ("clock", "revoke_before"),
         lambda q: [_revocation(q.key)],
         lambda q: ["" if q.before_us is None else q.before_us, q.ttl_seconds, int(q.cookies)],
         lambda reply, q: int(reply),
@@ -439,7 +449,7 @@ _FORMS: dict[type[Any], Form] = {
         lambda reply, q: None,
     ),
     base.Revoked: Form(
-        ("revocation", "revoked"),
+        ("clock", "revocation", "revoked"),
         lambda q: [
             part for key, token in q.tokens for part in (_revocation(key), _token(token.jti))
         ],

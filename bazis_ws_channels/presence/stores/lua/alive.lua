@@ -4,8 +4,8 @@
 -- ARGV  1: how many those are; then their names
 -- Reply {'stale', {names}} if the caller doesn't know all of them: ask again with these.
 --
--- Leaves: alive (name -> boolean), K and A (where the script's own KEYS and ARGV begin, less 1),
--- now (us), us() (a number as text: Lua prints large ones with an exponent).
+-- Leaves: alive (name -> boolean), all_alive, live() (a user's live connections, by the session), K
+-- and A (where the script's own KEYS and ARGV begin, less 1).
 local K = tonumber(ARGV[1]) + 1
 local A = K
 local alive, all_alive = {}, true
@@ -16,9 +16,6 @@ for _, name in ipairs(registered) do
 end
 for i = 2, K do alive[ARGV[i]] = redis.call('EXISTS', KEYS[i]) == 1 end
 for _, name in ipairs(registered) do all_alive = all_alive and alive[name] end
-local function us(number) return string.format('%.0f', number) end
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 local function live(session)
   local count = 0
   for _, process in ipairs(redis.call('HVALS', session)) do

@@ -1,5 +1,5 @@
 -- Remove connections of a dead process, and the process itself when none is left.
--- After alive.lua and edges.lua.
+-- After clock.lua, alive.lua and edges.lua.
 -- KEYS  K+1: the dead process's records; K+2: buried; K+3: online; K+4: last seen; K+5: leaving;
 --       then the session of each connection's user
 -- ARGV  A+1: the dead process; A+2: grace us; A+3: us that it has been dead, at least; then

@@ -1,5 +1,5 @@
 -- Find dead processes, graces that are over, and changes that no live process announces.
--- After alive.lua and edges.lua.
+-- After clock.lua, alive.lua and edges.lua.
 -- KEYS  K+1: the process's lease; K+2: leaving; K+3: last seen
 -- ARGV  A+1: ms of the lease, which is renewed; A+2: batch; A+3: 1 to find the process's own
 --       changes too

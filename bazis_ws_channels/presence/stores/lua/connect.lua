@@ -1,4 +1,4 @@
--- Write that a connection is open. After revocation.lua, alive.lua and edges.lua.
+-- Write that a connection is open. After clock.lua, revocation.lua, alive.lua and edges.lua.
 -- KEYS  K+1: the user's session; K+2: the process's records; K+3: online; K+4: leaving;
 --       K+5: last seen; K+6: the user's revocation; K+7: the token's
 -- ARGV  A+1: connection; A+2: user key; A+3: limit; A+4: issued us or ''; A+5: jti or '';

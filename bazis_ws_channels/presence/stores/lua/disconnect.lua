@@ -1,4 +1,4 @@
--- Write that connections are gone.
+-- Write that connections are gone. After clock.lua.
 -- KEYS  1: the process's records; 2: online; 3: leaving; 4: last seen; 5: buried; then the
 --       session of each connection's user
 -- ARGV  1: the process; 2: grace us; 3: us that last-seen times are kept; 4: the lost process
@@ -7,9 +7,7 @@
 -- Redis may have lost these records. Their end must still be announced, unless a peer has buried
 -- the process that held them and so announced it.
 local process, grace, keep, lost = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local function us(number) return string.format('%.0f', number) end
-local time = redis.call('TIME')
-local now, left = time[1] * 1000000 + time[2], 0
+local left = 0
 local forgotten = lost ~= '' and redis.call('SISMEMBER', KEYS[5], lost) == 0
 for i = 5, #ARGV, 2 do
   local connection, key, session = ARGV[i], ARGV[i + 1], KEYS[6 + (i - 5) / 2]

@@ -1,4 +1,4 @@
--- Record changes of the online status. Prepended, after alive.lua, to every script that makes one.
+-- Record changes of the online status. Prepended, after clock.lua and alive.lua, to every script that makes one.
 --
 -- KEYS  K+1: the hash of changes that haven't been told; K+2: the number of the last change
 -- ARGV  A+1: the process that asks

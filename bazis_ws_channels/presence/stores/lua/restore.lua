@@ -1,4 +1,4 @@
--- Write connections again under another process name. After alive.lua and edges.lua.
+-- Write connections again under another process name. After clock.lua, alive.lua and edges.lua.
 -- KEYS  K+1: the process's records; K+2: online; K+3: leaving; K+4: buried; then the session of
 --       each connection's user
 -- ARGV  A+1: the lost process; then connection, user key, ...

@@ -1,12 +1,9 @@
--- Void a user's tokens issued before a moment.
+-- Void a user's tokens issued before a moment. After clock.lua.
 -- KEYS  1: the user's revocation
 -- ARGV  1: the moment us, or '' for now; 2: seconds to remember it; 3: 1 to void Django sessions
 --       that were looked at before the moment too
 -- Reply the moment us
-local function us(number) return string.format('%.0f', number) end
-local time = redis.call('TIME')
-local now = us(time[1] * 1000000 + time[2])
-local moment = ARGV[1] == '' and now or ARGV[1]
+local moment = ARGV[1] == '' and us(now) or ARGV[1]
 local function raise(field)
   local known = redis.call('HGET', KEYS[1], field)
   if not known or tonumber(known) < tonumber(moment) then

@@ -1,4 +1,4 @@
--- Read users' connections and last-seen times. After alive.lua.
+-- Read users' connections and last-seen times. After clock.lua and alive.lua.
 -- KEYS  K+1: last seen; then each user's session
 -- ARGV  user keys
 -- Reply {now us, live connections, last seen us or '', ...}
