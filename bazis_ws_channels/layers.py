@@ -36,7 +36,7 @@ from channels.layers import InMemoryChannelLayer as _InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer as _ChannelLayer
 
 from .history.batch import Batch
-from .history.commands import Message, Recorder
+from .history.commands import Message, publish
 from .history.follower import Follower, Received
 from .history.healer import Healer
 from .history.memory import MemoryStreams
@@ -153,15 +153,15 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
     def _batch(
         self, messages: Iterable[GroupMessage], before: tuple[Host, Command] | None
     ) -> Batch:
-        batch = Batch(before)
+        shards: dict[Host, list[Message]] = {}
         for group, event in messages:
             name = self.group_name(group)
-            batch.add(self.host_of(name), self._message(name, event))
-        return batch
+            shards.setdefault(self.host_of(name), []).append(self._message(name, event))
+        return Batch(shards, before)
 
     async def _publish(self, name: str, event: Event) -> None:
         host = self.host_of(name)
-        [command] = Recorder(host).commands([self._message(name, event)])
+        [command] = publish(host, [self._message(name, event)])
         await connection_to(host).call(command)
 
     def _message(self, name: str, event: Event) -> Message:

@@ -12,42 +12,57 @@ from django.db.models import Model
 
 from . import sending
 from .groups import key_group
-from .presence.queries import acount_quietly, count_command, count_from, count_quietly
+from .presence.queries import acount_quietly, count_quietly, counting
 from .types import GroupMessage
 
-__all__ = ["Frames", "Mail", "asend", "send"]
+__all__ = ["Mail", "Round", "asend", "send"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Text frames by the user's key. The key None is for everybody, or for an anonymous session.
-Frames = Mapping[str | None, str]
-#: A message after its user's key or None, as in `Frames`.
-Addressed = tuple[str | None, GroupMessage]
+
+class Round(NamedTuple):
+    """Messages that are sent within one time limit.
+
+    Attributes:
+        kind: whom they are for, as in `Mail`.
+        keys: of the users they are for; none where they are for no user.
+        messages: one for each user, or one.
+    """
+
+    kind: str
+    keys: Sequence[str]
+    messages: Sequence[GroupMessage]
 
 
 class Mail(NamedTuple):
     """What one call publishes. The messages of very many users are made as they are sent.
 
     Attributes:
-        frames: what is sent to whom.
+        kind: whom it is for: ``user``, ``common`` or ``anonymous``.
+        frames: text frames by the user's key; by the group, where it is for no user.
         record: whether it can be replayed.
         once: digest of the idempotency key; None without one.
-        group: the group that gets the frame of the key None.
     """
 
-    frames: Frames
+    kind: str
+    frames: Mapping[str, str]
     record: bool
     once: str | None
-    group: str = ""
 
-    def rounds(self) -> Iterator[Sequence[Addressed]]:
-        """Yield the messages, in rounds of `sending.rounds`: each is sent within one time limit."""
-        for some in sending.rounds(self.frames.items()):
-            yield [(key, self._message(key, frame)) for key, frame in some]
-
-    def _message(self, key: str | None, frame: str) -> GroupMessage:
-        group = self.group if key is None else key_group(key)
-        return sending.push(group, frame, record=self.record, once=self.once)
+    def rounds(self) -> Iterator[Round]:
+        """Yield the messages, in rounds of `sending.rounds`."""
+        is_for_users = self.kind == "user"
+        for names in sending.rounds(list(self.frames)):
+            messages = [
+                sending.push(
+                    key_group(name) if is_for_users else name,
+                    self.frames[name],
+                    record=self.record,
+                    once=self.once,
+                )
+                for name in names
+            ]
+            yield Round(self.kind, names if is_for_users else (), messages)
 
 
 def send(mail: Mail, on_commit: bool, using: str | None, users: Iterable[Any] = ()) -> int:
@@ -84,7 +99,7 @@ async def asend(mail: Mail, on_commit: bool, using: str | None, users: Iterable[
     return connections
 
 
-def _send_once(mail: Mail, send_round: Callable[[Sequence[Addressed]], int]) -> int:
+def _send_once(mail: Mail, send_round: Callable[[Round], int]) -> int:
     """Send, unless a call with the same idempotency key has; then return what that returned."""
     earlier = sending.recall(mail.once) if mail.once is not None else None
     if earlier is not None:
@@ -95,34 +110,30 @@ def _send_once(mail: Mail, send_round: Callable[[Sequence[Addressed]], int]) -> 
     return connections
 
 
-def _send_round(round_: Sequence[Addressed]) -> int:
+def _send_round(round_: Round) -> int:
     """Send a round and count the users' connections in the same round trip. Count first: a client
     may disconnect as soon as it has the message.
     """
-    keys = _keys(round_)
-    before = count_command(keys)
-    connections = count_quietly(keys) if before is None else None
-    with sending.Noted(round_):
-        reply = sending.send([message for _, message in round_], before)
-    if connections is None:
-        connections = count_from(keys, reply)
+    keys = round_.keys
+    count = counting(keys)
+    connections = count_quietly(keys) if count is None else None
+    with sending.Noted(*round_):
+        reply = sending.send(round_.messages, None if count is None else count.command)
+    if count is not None:
+        connections = count.result(reply)
     return count_quietly(keys) if connections is None else connections
 
 
-async def _asend_round(round_: Sequence[Addressed]) -> int:
+async def _asend_round(round_: Round) -> int:
     """Async twin of `_send_round`."""
-    keys = _keys(round_)
-    before = count_command(keys)
-    connections = await acount_quietly(keys) if before is None else None
-    with sending.Noted(round_):
-        reply = await sending.asend([message for _, message in round_], before)
-    if connections is None:
-        connections = count_from(keys, reply)
+    keys = round_.keys
+    count = counting(keys)
+    connections = await acount_quietly(keys) if count is None else None
+    with sending.Noted(*round_):
+        reply = await sending.asend(round_.messages, None if count is None else count.command)
+    if count is not None:
+        connections = count.result(reply)
     return await acount_quietly(keys) if connections is None else connections
-
-
-def _keys(round_: Sequence[Addressed]) -> list[str]:
-    return [key for key, _ in round_ if key is not None]
 
 
 def _send_quietly(mail: Mail) -> None:
@@ -132,9 +143,9 @@ def _send_quietly(mail: Mail) -> None:
         logger.exception("Publishing %d message(s) after the commit failed.", len(mail.frames))
 
 
-def _send_uncounted(round_: Sequence[Addressed]) -> int:
-    with sending.Noted(round_):
-        sending.send([message for _, message in round_])
+def _send_uncounted(round_: Round) -> int:
+    with sending.Noted(*round_):
+        sending.send(round_.messages)
     return 0
 
 

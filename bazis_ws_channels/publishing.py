@@ -24,9 +24,9 @@ from .auth.anonymous import checked
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError
 from .groups import anonymous_group, anonymous_key, common_group
-from .mail import Frames, Mail, asend, send
+from .mail import Mail, asend, send
 from .protocol import data_frame
-from .users import aseveral, in_space, key_of, keys_of, pk_of, pks_of, several
+from .users import aseveral, in_space, key_of, keys_of_users, pk_of, several
 
 __all__ = [
     "MessageTooBig",
@@ -84,7 +84,7 @@ def publish(
     """
     sending.refuse_on_loop("apublish")
     users, frame = several(users), _frame(data)
-    mail = Mail(_to_users(users, frame), record, _digest(idempotency_key))
+    mail = Mail("user", _to_users(users, frame), record, _digest(idempotency_key))
     return send(mail, on_commit, using, users)
 
 
@@ -100,7 +100,7 @@ async def apublish(
     """Async twin of `publish`."""
     users, frame = await aseveral(users), _frame(data)
     once = await in_space(_digest, idempotency_key)
-    mail = Mail(await _ato_users(users, frame), record, once)
+    mail = Mail("user", await _ato_users(users, frame), record, once)
     return await asend(mail, on_commit, using, users)
 
 
@@ -115,7 +115,7 @@ def broadcast(
     """Hand `data` to everybody connected. Takes and raises what `publish` does."""
     sending.refuse_on_loop("abroadcast")
     once, group = _digest(idempotency_key), common_group()
-    send(Mail({None: _frame(data)}, record, once, group), on_commit, using)
+    send(Mail("common", {group: _frame(data)}, record, once), on_commit, using)
 
 
 async def abroadcast(
@@ -128,7 +128,7 @@ async def abroadcast(
 ) -> None:
     """Async twin of `broadcast`."""
     once, group = await in_space(_digest, idempotency_key), await in_space(common_group)
-    await asend(Mail({None: _frame(data)}, record, once, group), on_commit, using)
+    await asend(Mail("common", {group: _frame(data)}, record, once), on_commit, using)
 
 
 @sensitive_variables()
@@ -147,7 +147,7 @@ def publish_anonymous(
     """
     sending.refuse_on_loop("apublish_anonymous")
     once, group = _digest(idempotency_key), _anonymous_group(token)
-    send(Mail({None: _frame(data)}, False, once, group), on_commit, using)
+    send(Mail("anonymous", {group: _frame(data)}, False, once), on_commit, using)
 
 
 @sensitive_variables()
@@ -162,7 +162,7 @@ async def apublish_anonymous(
     """Async twin of `publish_anonymous`."""
     once = await in_space(_digest, idempotency_key)
     group = await in_space(_anonymous_group, token)
-    await asend(Mail({None: _frame(data)}, False, once, group), on_commit, using)
+    await asend(Mail("anonymous", {group: _frame(data)}, False, once), on_commit, using)
 
 
 def notify(
@@ -182,7 +182,7 @@ def notify(
     """
     sending.refuse_on_loop("anotify")
     users = several(users)
-    mail = Mail(_to_each(users, build), record, _digest(idempotency_key))
+    mail = Mail("user", _to_each(users, build), record, _digest(idempotency_key))
     return send(mail, on_commit, using, users)
 
 
@@ -197,7 +197,7 @@ async def anotify(
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
     users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    mail = Mail(await sync_to_async(_to_each)(users, build), record, once)
+    mail = Mail("user", await sync_to_async(_to_each)(users, build), record, once)
     return await asend(mail, on_commit, using, users)
 
 
@@ -283,13 +283,13 @@ def _frame(data: Any) -> str:
     return frame
 
 
-def _to_users(users: Iterable[Any], frame: str) -> Frames:
-    return dict.fromkeys(keys_of(pks_of(users)), frame)
+def _to_users(users: Sequence[Any], frame: str) -> dict[str, str]:
+    return dict.fromkeys(keys_of_users(users), frame)
 
 
-async def _ato_users(users: Sequence[Any], frame: str) -> Frames:
+async def _ato_users(users: Sequence[Any], frame: str) -> dict[str, str]:
     """Async twin of `_to_users`: very many users don't hold the event loop up."""
-    frames: dict[str | None, str] = {}
+    frames: dict[str, str] = {}
     for number, some in enumerate(sending.rounds(users)):
         if number:
             await asyncio.sleep(0)
@@ -302,8 +302,8 @@ def _anonymous_group(token: str) -> str:
     return anonymous_group(anonymous_key(checked(token)))
 
 
-def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> Frames:
-    frames: dict[str | None, str] = {}
+def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> dict[str, str]:
+    frames: dict[str, str] = {}
     for user in _instances(users):
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -21,7 +20,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
-from .groups import is_anonymous
 from .history.base import Streams
 from .history.memory import Results
 from .redis.breaker import Breaker
@@ -95,41 +93,38 @@ def push(group: str, frame: str, *, record: bool = False, once: str | None = Non
     return group, event
 
 
-def rounds(items: Iterable[T]) -> Iterator[list[T]]:
+def rounds(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield `items` in rounds, each to be sent within the time limit."""
-    rest = iter(items)
-    while round_ := list(islice(rest, _ROUND)):
-        yield round_
+    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
 
 
 class Noted:
     """Stamp and count what is published while it is handed over, and show it to the taps.
 
     Args:
-        messages: each with its user's key; with None for everybody, or for an anonymous session.
+        kind: whom it is for: ``user``, ``common`` or ``anonymous``.
+        keys: of the users it is for.
+        messages: one for each of them; or one, without keys.
     """
 
-    __slots__ = ("_messages",)
+    __slots__ = ("_keys", "_kind", "_messages")
 
-    def __init__(self, messages: Sequence[tuple[str | None, GroupMessage]]) -> None:
+    def __init__(self, kind: str, keys: Sequence[str], messages: Sequence[GroupMessage]) -> None:
+        self._kind = kind
+        self._keys = keys
         self._messages = messages
 
     def __enter__(self) -> None:
         now = time.time()
-        for _, (_, event) in self._messages:
+        for _, event in self._messages:
             event["at"] = now
         for tap in taps:
-            for key, message in self._messages:
+            for key, message in zip(self._keys or (None,), self._messages, strict=True):
                 tap(key, message)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         outcome = "ok" if error is None else "failed"
-        others = [group for key, (group, _) in self._messages if key is None]
-        counters.published("user", outcome, len(self._messages) - len(others))
-        if others:
-            anonymous = sum(map(is_anonymous, others))
-            counters.published("anonymous", outcome, anonymous)
-            counters.published("common", outcome, len(others) - anonymous)
+        counters.published(self._kind, outcome, len(self._messages))
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

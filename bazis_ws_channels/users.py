@@ -7,11 +7,13 @@ by the namespace if the project has several user spaces (``BAZIS_WS_NAMESPACE``)
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.core.signals import setting_changed
 from django.db.models import Model, QuerySet
 
 from .conf import conf
@@ -22,6 +24,7 @@ __all__ = [
     "in_space",
     "key_of",
     "keys_of",
+    "keys_of_users",
     "namespace_of",
     "own_keys",
     "pk_from_json",
@@ -35,6 +38,17 @@ _SEPARATOR = "|"
 
 T = TypeVar("T")
 
+#: The user model, which is looked up once.
+_user_model = cache(get_user_model)
+
+
+def _forget_model(*, setting: str, **kwargs: Any) -> None:
+    if setting == "AUTH_USER_MODEL":
+        _user_model.cache_clear()
+
+
+setting_changed.connect(_forget_model, dispatch_uid="bazis_ws_channels.user_model")
+
 
 def pk_of(user: Any) -> Any:
     """Return the primary key of `user`, an instance of the user model or a key already.
@@ -44,7 +58,7 @@ def pk_of(user: Any) -> Any:
             tuple, a value that the primary key's field can't hold.
         ValueError: the user is not saved.
     """
-    return _pk_of(user, get_user_model())
+    return _pk_of(user, _user_model())
 
 
 def pks_of(users: Iterable[Any]) -> list[Any]:
@@ -53,8 +67,18 @@ def pks_of(users: Iterable[Any]) -> list[Any]:
     Raises:
         TypeError, ValueError: as `pk_of`; or `users` is one user, not several.
     """
-    model = get_user_model()
+    model = _user_model()
     return list(dict.fromkeys(_pk_of(user, model) for user in several(users)))
+
+
+def keys_of_users(users: Iterable[Any]) -> list[str]:
+    """Return the keys of `users` (instances or primary keys), in order.
+
+    Raises:
+        TypeError, ValueError: as `pk_of`.
+    """
+    model, namespace = _user_model(), conf.namespace
+    return [key_of(_pk_of(user, model), namespace) for user in users]
 
 
 def several(users: Iterable[Any]) -> list[Any]:
@@ -118,7 +142,7 @@ def own_keys(keys: Iterable[str]) -> list[str]:
 def pk_from_key(key: str) -> Any:
     """Return the primary key that `key` stands for."""
     _, text = _split(key)
-    return get_user_model()._meta.pk.to_python(text)
+    return _user_model()._meta.pk.to_python(text)
 
 
 def pk_from_json(value: Any) -> Any:
@@ -130,7 +154,7 @@ def pk_from_json(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise ValueError(f"not a user id: {value!r:.80}")
     try:
-        return _checked(value, get_user_model()._meta.pk)
+        return _checked(value, _user_model()._meta.pk)
     except (ValidationError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"not a user id: {value!r:.80}") from error
 

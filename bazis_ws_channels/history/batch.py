@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..redis.commands import Command
 from ..redis.hosts import Host
-from .commands import Message, Recorder
+from .commands import Message, publish
 
 __all__ = ["Batch"]
 
@@ -16,16 +16,17 @@ class Batch:
     """Messages that are sent together, perhaps after another command.
 
     Args:
+        messages: by the host that publishes them.
         before: a host, and a command that it does before its messages.
     """
 
-    def __init__(self, before: tuple[Host, Command] | None = None) -> None:
+    def __init__(
+        self,
+        messages: Mapping[Host, Sequence[Message]],
+        before: tuple[Host, Command] | None = None,
+    ) -> None:
+        self._messages = messages
         self._before = before
-        self._messages: dict[Host, list[Message]] = {}
-
-    def add(self, host: Host, message: Message) -> None:
-        """Add a message that a host publishes."""
-        self._messages.setdefault(host, []).append(message)
 
     def commands(self) -> dict[Host, list[Command]]:
         """Return the commands of each host, in order."""
@@ -34,7 +35,7 @@ class Batch:
             host, command = self._before
             commands[host] = [command]
         for host, messages in self._messages.items():
-            commands.setdefault(host, []).extend(Recorder(host).commands(messages))
+            commands[host] = [*commands.get(host, ()), *publish(host, messages)]
         return commands
 
     def reply(self, replies: Mapping[Host, list[Any] | Exception]) -> Any:

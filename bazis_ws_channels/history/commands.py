@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..conf import conf
@@ -34,8 +33,8 @@ __all__ = [
     "ONCE_SECONDS",
     "Limits",
     "Message",
-    "Recorder",
     "limits",
+    "publish",
     "read",
     "result_key",
     "scan",
@@ -83,55 +82,54 @@ class Message(NamedTuple):
     once: str | None
 
 
-class Recorder:
-    """Makes the commands that publish the messages of one call: the settings are read once, and one
-    mark serves for all, for each message is of another stream or has another offset.
+def publish(host: Host, messages: Sequence[Message]) -> list[Command]:
+    """Return the commands that publish messages, in order.
+
+    The settings are read once, and one mark serves for all: each message is of another stream or
+    has another offset.
 
     Args:
         host: that of all messages.
     """
+    verb, kept, mark = host.publish_verb, limits(), ""
+    commands: list[Command] = []
+    # The keys of a script are in one slot of a Cluster, and each stream is in its own.
+    for part in _parts(messages, 1 if host.is_cluster else _TOGETHER):
+        is_recorded = kept is not None and part[0].record
+        if is_recorded or part[0].once is not None:
+            mark = mark or new_mark()
+            commands.append(_publish(part, verb, mark, kept if is_recorded else None))
+        else:
+            commands += [Command((verb, each.channel, each.payload)) for each in part]
+    return commands
 
-    def __init__(self, host: Host) -> None:
-        self._verb = host.publish_verb
-        # The keys of a script are in one slot of a Cluster, and each stream is in its own.
-        self._most = 1 if host.is_cluster else _TOGETHER
 
-    def commands(self, messages: Iterable[Message]) -> Iterator[Command]:
-        """Yield the commands, in order."""
-        for (record, is_once), run in groupby(messages, _kind):
-            kept = limits() if record else None
-            if kept is None and not is_once:
-                yield from (Command((self._verb, each.channel, each.payload)) for each in run)
-            else:
-                settings = new_mark(), *(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS
-                yield from (self._command(some, settings) for some in self._parts(run))
+def _publish(messages: Sequence[Message], verb: str, mark: str, kept: Limits | None) -> Command:
+    prefix = conf.BAZIS_WS_KEY_PREFIX
+    keys: list[str] = []
+    args = [verb, mark, *(kept or (0, 0, 0)), _META_SECONDS, ONCE_SECONDS]
+    for channel, payload, _, once in messages:
+        keys += _keys(prefix, channel)
+        if once is not None:
+            keys.append(f"{prefix}user_ws.{{{channel}}}.once.{once}")
+        args += channel, payload
+    return _script("publish").command(keys, args)
 
-    def _command(self, messages: Sequence[Message], settings: Sequence[Any]) -> Command:
-        prefix = conf.BAZIS_WS_KEY_PREFIX
-        keys: list[str] = []
-        args = [self._verb, *settings]
-        for channel, payload, _, once in messages:
-            keys += _keys(prefix, channel)
-            if once is not None:
-                keys.append(f"{prefix}user_ws.{{{channel}}}.once.{once}")
-            args += channel, payload
-        return _script("publish").command(keys, args)
 
-    def _parts(self, messages: Iterable[Message]) -> Iterator[list[Message]]:
-        """Yield messages in parts, each for one call of the script."""
-        part: list[Message] = []
-        size = 0
-        for message in messages:
-            if part and (len(part) == self._most or size > _TOGETHER_BYTES):
-                yield part
-                part, size = [], 0
-            part.append(message)
-            size += len(message.payload)
+def _parts(messages: Sequence[Message], most: int) -> Iterator[list[Message]]:
+    """Yield messages in parts, each for one call of the script: not too many, of one kind."""
+    part: list[Message] = []
+    kind, size = None, 0
+    for message in messages:
+        own_kind = message.record, message.once is None
+        if part and (own_kind != kind or len(part) == most or size > _TOGETHER_BYTES):
+            yield part
+            part, size = [], 0
+        kind = own_kind
+        part.append(message)
+        size += len(message.payload)
+    if part:
         yield part
-
-
-def _kind(message: Message) -> tuple[bool, bool]:
-    return message.record, message.once is not None
 
 
 def read(asked: Iterable[tuple[str, Position | None]]) -> list[Command]:

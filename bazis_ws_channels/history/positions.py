@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -39,6 +39,7 @@ _TEXT = re.compile(r"(0|[1-9][0-9]{0,14})\.([A-Za-z0-9_-]{8})")
 #: The byte that no serializer emits first: MessagePack never uses it, and it begins no text.
 _MARKER: Final = 0xC1
 _LONGEST_HEADER: Final = 64
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 class Position(NamedTuple):
@@ -105,8 +106,8 @@ Since = tuple[Position | None, Position | None]
 
 
 def new_mark() -> str:
-    """Return a mark: 48 random bits."""
-    return urlsafe_b64encode(os.urandom(6)).decode()
+    """Return a mark: 48 random bits, in base64url."""
+    return b2a_base64(os.urandom(6), newline=False).translate(_URL_SAFE).decode()
 
 
 def unpack(data: bytes) -> Entry | None:

@@ -27,6 +27,7 @@ from .stores.encoding import Stale
 from .stores.redis import RedisStore
 
 __all__ = [
+    "Count",
     "Status",
     "acount",
     "acount_by_key",
@@ -38,9 +39,8 @@ __all__ = [
     "astatuses",
     "count",
     "count_by_key",
-    "count_command",
-    "count_from",
     "count_quietly",
+    "counting",
     "last_seen",
     "online",
     "online_count",
@@ -124,8 +124,9 @@ class _Reader:
     @property
     def has_just_failed(self) -> bool:
         """Whether not to ask now."""
-        if self._store is not get_store():  # the settings have changed
-            self._store, self._breaker = get_store(), Breaker()
+        store = get_store()
+        if self._store is not store:  # the settings have changed
+            self._store, self._breaker = store, Breaker()
         return self._breaker.is_open
 
     def _is_refused(self) -> bool:
@@ -270,30 +271,43 @@ async def acount_by_key(keys: Sequence[str]) -> int:
     return connections
 
 
-def count_command(keys: Sequence[str]) -> tuple[Host, Command] | None:
-    """Return a Redis command that counts users' connections, and its host. None if there is
-    nothing to count, or presence isn't in Redis.
+class Count:
+    """A count of users' connections that is made in one round trip with something else.
+
+    Attributes:
+        command: the Redis command that counts, and its host.
     """
-    store = get_store()
-    if not keys or not isinstance(store, RedisStore) or _reader.has_just_failed:
-        return None
-    return store.host, store.command(Counts(keys))
+
+    __slots__ = ("_question", "_store", "command")
+
+    def __init__(self, store: RedisStore, keys: Sequence[str]) -> None:
+        self._store = store
+        self._question = Counts(keys)
+        self.command: tuple[Host, Command] = (store.host, store.command(self._question))
+
+    def result(self, reply: Any) -> int | None:
+        """Return the count in the reply; 0 if that is an error. None: it must be asked again."""
+        if reply is None:
+            return None
+        try:
+            answer = self._store.answer(self._question, reply)
+        except PresenceUnavailable as error:
+            with suppress(PresenceUnavailable):
+                _reader.failed(error)
+            return 0
+        return None if isinstance(answer, Stale) else sum(answer)
 
 
-def count_from(keys: Sequence[str], reply: Any) -> int | None:
-    """Return the count from the reply to `count_command`; 0 if that is an error. None if it must be
-    asked again.
+def counting(keys: Sequence[str]) -> Count | None:
+    """Return how to count users' connections by a Redis command. None if there is nothing to count,
+    or presence isn't in Redis or has just failed.
     """
-    store = get_store()
-    if reply is None or not isinstance(store, RedisStore):
+    if not keys:
         return None
-    try:
-        answer = store.answer(Counts(keys), reply)
-    except PresenceUnavailable as error:
-        with suppress(PresenceUnavailable):
-            _reader.failed(error)
-        return 0
-    return None if isinstance(answer, Stale) else sum(answer)
+    store = get_store()
+    if not isinstance(store, RedisStore) or _reader.has_just_failed:
+        return None
+    return Count(store, keys)
 
 
 def count_quietly(keys: Sequence[str]) -> int:

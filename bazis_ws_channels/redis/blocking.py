@@ -33,8 +33,9 @@ def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] |
         that is out of reach. Commands that aren't repeatable may then have been done or not. A
         Cluster's replies have the errors of its nodes among them.
     """
-    if any(host.is_cluster for host in commands):
-        return exchange_blocking(commands, limit_seconds, _exchange)
+    for host in commands:
+        if host.is_cluster:
+            return exchange_blocking(commands, limit_seconds, _exchange)
     return _exchange(commands, limit_seconds)
 
 
@@ -49,20 +50,21 @@ def servers_of(host: Host) -> list[Host]:
 
 def _exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
     deadline = time.monotonic() + limit_seconds
-    replies = _round_trip(commands, deadline)
+    replies, failed = _round_trip(commands, deadline)
     for number in range(REPEATS):
+        if not failed:
+            break
         again = {
             host: repeated
-            for host, own in commands.items()
-            if (repeated := _again(own, replies[host], may_be_lost=number == 0))
+            for host in failed
+            if (repeated := _again(commands[host], replies[host], may_be_lost=number == 0))
         }
-        if not again:
-            break
         for host in again:
             answer = replies[host]
             if isinstance(answer, Exception) or any(map(was_demoted, answer)):
                 pool_of(host).disconnect()
-        second = _round_trip({host: list(each.values()) for host, each in again.items()}, deadline)
+        rest = {host: list(each.values()) for host, each in again.items()}
+        second, failed = _round_trip(rest, deadline)
         for host, each in again.items():
             replies[host] = _merged(replies[host], each, second[host])
     return replies
@@ -92,37 +94,57 @@ def _merged(
     return first
 
 
-def _round_trip(commands: Commands, deadline: float) -> dict[Host, list[Any] | Exception]:
-    replies: dict[Host, list[Any] | Exception] = {}
-    asked: dict[Host, _Round] = {}
+def _round_trip(
+    commands: Commands, deadline: float
+) -> tuple[dict[Host, list[Any] | Exception], list[Host]]:
+    """Return the answers of the hosts, and the hosts with an error in theirs."""
+    rounds: list[_Round] = []
     for host, own in commands.items():
-        try:
-            asked[host] = _Round(host, own, deadline)
-        except (RedisError, OSError) as error:
-            replies[host] = error
-    for host, round_ in asked.items():
-        replies[host] = round_.replies()
-    return replies
+        rounds.append(_Round(host, own, deadline))
+    replies: dict[Host, list[Any] | Exception] = {}
+    failed: list[Host] = []
+    for each in rounds:
+        replies[each.host] = each.answer()
+        if each.has_failed:
+            failed.append(each.host)
+    return replies, failed
 
 
 class _Round:
-    """Commands that are written to one host, and their replies."""
+    """Commands that are written to one host, and its answer.
+
+    Attributes:
+        has_failed: whether there is an error in the answer.
+    """
+
+    __slots__ = ("_commands", "_deadline", "_error", "_link", "_pool", "has_failed", "host")
 
     def __init__(self, host: Host, commands: Sequence[Command], deadline: float) -> None:
-        now, limit = time.monotonic(), host.timeout_seconds
+        self.host = host
+        self.has_failed = False
+        self._commands = commands
+        self._pool = pool = pool_of(host)
+        now, limit = time.monotonic(), pool.timeout_seconds
         self._deadline = min(deadline, now + limit)
-        self._pool = pool_of(host)
-        self._link = self._pool.take(min(limit / 2, deadline - now))
-        self._count = len(commands)
-        packed = b"".join([pack_command(command.parts) for command in commands])
-        self._link.connection.send_packed_command([packed], check_health=False)
-
-    def replies(self) -> list[Any] | Exception:
-        """Read the replies. Error replies are returned, not raised."""
+        self._error: Exception | None = None
         try:
-            replies = [self._reply() for _ in range(self._count)]
+            self._link = pool.take(min(limit / 2, deadline - now))
+            packed = b"".join([pack_command(command.parts) for command in commands])
+            self._link.connection.send_packed_command([packed], check_health=False)
+        except (RedisError, OSError) as error:
+            self._error, self.has_failed = error, True
+
+    def answer(self) -> list[Any] | Exception:
+        """Return the replies, among them error replies; or why the host is out of reach."""
+        if self._error is not None:
+            return self._error
+        replies: list[Any] = []
+        try:
+            for _ in self._commands:
+                replies.append(self._reply())
         except (RedisError, OSError) as error:
             self._link.connection.disconnect()
+            self.has_failed = True
             return error
         self._pool.give_back(self._link)
         return replies
@@ -135,4 +157,5 @@ class _Round:
         try:
             return connection.read_response(timeout=max(left, 0.01), disconnect_on_error=False)
         except redis.ResponseError as error:
+            self.has_failed = True
             return error

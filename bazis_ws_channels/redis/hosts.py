@@ -31,13 +31,21 @@ class Host:
         options: ``{"address": url}``, ``{"host": ..., "port": ...}``, ``{"master_name": ...,
             "sentinels": [...]}`` or ``{"cluster": [(host, port), ...]}``, with further arguments
             of redis-py's connections.
+
+    Attributes:
+        is_cluster: whether it is a Cluster.
+        is_node: whether it is a node of a Cluster, which says by MOVED who is the primary.
+        is_sharded: whether each channel is on the node of its slot: in a Cluster, unless the option
+            ``sharded`` says no, for Redis before 7.
+        publish_verb: the command that publishes.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.options = dict(options)
         self.is_cluster = "cluster" in self.options
-        #: Whether it is a node of a Cluster, which says by MOVED who is the primary.
         self.is_node = False
+        self.is_sharded = self.is_cluster and bool(self.options.get("sharded", True))
+        self.publish_verb = "SPUBLISH" if self.is_sharded else "PUBLISH"
         self._key = repr(sorted(self.options.items(), key=lambda item: item[0]))
         self._hash = hash(self._key)
 
@@ -73,18 +81,6 @@ class Host:
     def seeds(self) -> list[tuple[str, int]]:
         """The nodes of a Cluster that are asked first for the others."""
         return [(name, int(port)) for name, port in self.options["cluster"]]
-
-    @property
-    def is_sharded(self) -> bool:
-        """Whether each channel is on the node of its slot: in a Cluster, unless the option
-        ``sharded`` says no, for Redis before 7.
-        """
-        return self.is_cluster and bool(self.options.get("sharded", True))
-
-    @property
-    def publish_verb(self) -> str:
-        """The command that publishes."""
-        return "SPUBLISH" if self.is_sharded else "PUBLISH"
 
     def node(self, name: str, port: int) -> Host:
         """Return a node of a Cluster, with the Cluster's options."""

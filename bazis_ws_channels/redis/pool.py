@@ -32,10 +32,12 @@ class Pool:
     Args:
         factory: a pool of redis-py's, of which only `make_connection` is used: its own lending
             costs more than a command.
+        timeout_seconds: how long to wait for an answer of the host.
     """
 
-    def __init__(self, factory: redis.ConnectionPool) -> None:
+    def __init__(self, factory: redis.ConnectionPool, timeout_seconds: float) -> None:
         self.factory = factory
+        self.timeout_seconds = timeout_seconds
         self._idle: list[_Link] = []
         self._address: tuple[Any, Any] | None = None
 
@@ -132,7 +134,7 @@ def _pool(host: Host, timeout_seconds: float, pid: int) -> Pool:
     options = host.connection_options(Retry(NoBackoff(), 0), timeout=timeout_seconds / 2)
     options["socket_connect_timeout"] = timeout_seconds / 2
     options["max_connections"] = _NO_LIMIT
-    return Pool(_factory(options))
+    return Pool(_factory(options), timeout_seconds)
 
 
 def _factory(options: dict[str, Any]) -> redis.ConnectionPool:

@@ -46,7 +46,7 @@ async def test_whoever_has_it_by_the_idempotency_key_does_not_get_it_again(
         await alices.subscribed()
         await bobs.subscribed()
         once = publishing._digest("k")
-        half = mail.Mail({str(alice.pk): publishing._frame(1)}, True, once)
+        half = mail.Mail("user", {str(alice.pk): publishing._frame(1)}, True, once)
         for round_ in half.rounds():
             await mail._asend_round(round_)
         assert await alices.several(1) == [1]

@@ -18,7 +18,7 @@ def pk_field(monkeypatch):
         field.name = field.attname = "id"
         meta = SimpleNamespace(pk=field)
         model = type("Someone", (), {"_meta": meta})
-        monkeypatch.setattr(users, "get_user_model", lambda: model)
+        monkeypatch.setattr(users, "_user_model", lambda: model)
 
     return use
 
@@ -54,6 +54,14 @@ def test_pk_of_refuses_what_is_no_user(wrong):
     """And names it."""
     with pytest.raises(TypeError, match="User"):
         users.pk_of(wrong)
+
+
+def test_the_user_model_is_that_of_the_settings(settings):
+    """Though it is looked up once."""
+    with pytest.raises(TypeError):
+        users.pk_of(Group(pk=1))
+    settings.AUTH_USER_MODEL = "auth.Group"
+    assert users.pk_of(Group(pk=1)) == 1
 
 
 def test_pk_of_refuses_other_models():
@@ -139,11 +147,12 @@ def test_keys_without_a_namespace(settings):
     assert users.namespace_of("|a|b") == ""
 
 
-def test_keys_with_a_namespace(settings):
+def test_keys_with_a_namespace(settings, make_user):
     """Two spaces never share a key."""
     settings.BAZIS_WS_NAMESPACE = "north"
     assert users.key_of(7) == "north|7"
     assert users.namespace_of("north|7") == "north"
     assert users.pk_from_key("north|7") == 7
     assert users.keys_of([7, 8]) == ["north|7", "north|8"]
+    assert users.keys_of_users([7, make_user(8), "7"]) == ["north|7", "north|8", "north|7"]
     assert users.own_keys(["north|7", "south|7", "7"]) == ["north|7"]

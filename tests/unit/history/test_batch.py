@@ -22,10 +22,7 @@ def message(channel, record=True, once=None, payload=b"x"):
 
 def commands(*messages, host=HOST, before=None):
     """Return the commands of messages of one host."""
-    batch = Batch(before)
-    for each in messages:
-        batch.add(host, each)
-    return batch.commands()[host]
+    return Batch({host: messages}, before).commands()[host]
 
 
 def channels(command):
@@ -38,7 +35,7 @@ def channels(command):
 
 def test_nothing():
     """Is sent."""
-    assert Batch().commands() == {}
+    assert Batch({}).commands() == {}
 
 
 def test_what_is_not_recorded_is_published_plainly():
@@ -102,15 +99,13 @@ def test_a_cluster_gets_each_stream_for_itself():
 def test_another_command_goes_first():
     """On a host of the messages, or of its own."""
     assert commands(message("c", record=False), before=(HOST, BEFORE))[0] is BEFORE
-    batch = Batch((OTHER, BEFORE))
-    batch.add(HOST, message("c", record=False))
+    batch = Batch({HOST: [message("c", record=False)]}, (OTHER, BEFORE))
     assert list(batch.commands()) == [OTHER, HOST]
 
 
 def test_its_reply():
     """Is the first; the others are errors, or of no interest."""
-    batch = Batch((HOST, BEFORE))
-    batch.add(HOST, message("c"))
+    batch = Batch({HOST: [message("c")]}, (HOST, BEFORE))
     refused = ResponseError("NOPERM")
     assert batch.reply({HOST: [5, [0]]}) == 5
     assert batch.reply({HOST: [refused, [0]]}) is refused
@@ -122,8 +117,7 @@ def test_its_reply():
 
 def test_a_host_of_its_own_fails_no_message():
     """Its error is the reply."""
-    batch = Batch((OTHER, BEFORE))
-    batch.add(HOST, message("c"))
+    batch = Batch({HOST: [message("c")]}, (OTHER, BEFORE))
     gone = RedisConnectionError("gone")
     assert batch.reply({OTHER: gone, HOST: [[0]]}) is gone
     with pytest.raises(RedisConnectionError):

@@ -233,20 +233,18 @@ def test_counting_for_publishing_never_fails(away, settings):
 
 def test_counting_in_the_publishers_round_trip(online, monkeypatch, settings):
     """Only where presence is in Redis; what can't be read in the reply is asked again."""
-    assert queries.count_command(["1"]) is None
-    assert queries.count_from(["1"], None) is None
+    assert queries.counting(["1"]) is None
     redis = RedisStore(Host({"host": "nowhere"}))
     monkeypatch.setattr(queries, "get_store", lambda: redis)
-    host, command = queries.count_command(["1", "2"])
-    assert host is redis.host
-    assert command == redis.command(Counts(["1", "2"]))
-    assert queries.count_command([]) is None
-    assert queries.count_from(["1", "2"], [2, 1]) == 3
-    assert queries.count_from(["1", "2"], [b"stale", [b"p"]]) is None
-    assert queries.count_from(["1", "2"], None) is None
+    assert queries.counting([]) is None
+    count = queries.counting(["1", "2"])
+    assert count.command == (redis.host, redis.command(Counts(["1", "2"])))
+    assert count.result([2, 1]) == 3
+    assert count.result([b"stale", [b"p"]]) is None
+    assert count.result(None) is None
     settings.BAZIS_WS_PRESENCE_ON_ERROR = "raise"
-    assert queries.count_from(["1", "2"], OSError("gone")) == 0
-    assert queries.count_command(["1"]) is None  # it has just failed
+    assert count.result(OSError("gone")) == 0
+    assert queries.counting(["1"]) is None  # it has just failed
 
 
 def test_statuses_ask_for_what_they_need(online):
