@@ -3,6 +3,7 @@
 import contextlib
 
 from tests.benchmarks import valkey
+from tests.benchmarks.processes import on_one_core
 from tests.benchmarks.report import Row, at_least, at_most
 from tests.benchmarks.run import Run, median
 
@@ -16,13 +17,18 @@ def timed(publisher, call: str, count: int) -> tuple[float, float]:
 
 
 def measure(run: Run) -> list[Row]:
-    """Time the calls in turns, so that a busy moment of the machine meets all of them."""
+    """Time the calls in turns, so that a busy moment of the machine meets all of them, on the
+    core of Redis.
+    """
     count, repeats = (200, 3) if run.quick else (1000, 7)
     raw = run.raw["publish"] = {kind: {"seconds": [], "cpu": [], "opened": 0} for kind in run.kinds}
     many = run.raw["publish to many"] = {"one call": [], "1,000 calls": [], "turns": []}
     with contextlib.ExitStack() as stack:
         admin = stack.enter_context(valkey.client(run.redis_url))
         publishers = {kind: stack.enter_context(run.publisher(kind)) for kind in run.kinds}
+        redis_pid = admin.info("server")["process_id"]
+        pids = [redis_pid, *(publisher.pid for publisher in publishers.values())]
+        stack.enter_context(on_one_core(pids))
         for kind, publisher in publishers.items():
             publisher.ask(call=BASE[kind], count=1)
         for _ in range(repeats):
