@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,28 +11,49 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.db.models import Model
 
-from . import sending
+from . import counters, sending
 from .groups import key_group
 from .presence.queries import acount_quietly, count_quietly, counting
 from .types import GroupMessage
 
-__all__ = ["Mail", "Round", "asend", "send"]
+__all__ = ["Mail", "Round", "asend", "send", "taps"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
+#: Called with all that is published, a user's key (None for everybody, or for an anonymous session)
+#: and the message: by the test kit.
+taps: list[Callable[[str | None, GroupMessage], None]] = []
 
-class Round(NamedTuple):
+
+class Round:
     """Messages that are sent within one time limit.
 
+    As a context manager it stamps and counts what is published while it is handed over, and shows
+    it to the taps.
+
     Attributes:
-        kind: whom they are for, as in `Mail`.
         keys: of the users they are for; none where they are for no user.
         messages: one for each user, or one.
     """
 
-    kind: str
-    keys: Sequence[str]
-    messages: Sequence[GroupMessage]
+    __slots__ = ("_kind", "keys", "messages")
+
+    def __init__(self, kind: str, keys: Sequence[str], messages: Sequence[GroupMessage]) -> None:
+        self._kind = kind
+        self.keys = keys
+        self.messages = messages
+
+    def __enter__(self) -> None:
+        now = time.time()
+        for _, event in self.messages:
+            event["at"] = now
+        for tap in taps:
+            for key, message in zip(self.keys or (None,), self.messages, strict=True):
+                tap(key, message)
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        outcome = "ok" if error is None else "failed"
+        counters.published(self._kind, outcome, len(self.messages))
 
 
 class Mail(NamedTuple):
@@ -117,7 +139,7 @@ def _send_round(round_: Round) -> int:
     keys = round_.keys
     count = counting(keys)
     connections = count_quietly(keys) if count is None else None
-    with sending.Noted(*round_):
+    with round_:
         reply = sending.send(round_.messages, None if count is None else count.command)
     if count is not None:
         connections = count.result(reply)
@@ -129,7 +151,7 @@ async def _asend_round(round_: Round) -> int:
     keys = round_.keys
     count = counting(keys)
     connections = await acount_quietly(keys) if count is None else None
-    with sending.Noted(*round_):
+    with round_:
         reply = await sending.asend(round_.messages, None if count is None else count.command)
     if count is not None:
         connections = count.result(reply)
@@ -144,7 +166,7 @@ def _send_quietly(mail: Mail) -> None:
 
 
 def _send_uncounted(round_: Round) -> int:
-    with sending.Noted(*round_):
+    with round_:
         sending.send(round_.messages)
     return 0
 

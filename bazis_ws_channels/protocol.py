@@ -153,11 +153,7 @@ def presence_frame(pk: Any, is_online: bool, last_seen: datetime | None) -> str:
     )
 
 
-_encode = DjangoJSONEncoder(ensure_ascii=False, allow_nan=False).encode
-
-
-def _dumps(value: Any) -> str:
-    return _encode(value)
+_dumps = DjangoJSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _explain(data: Any) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -17,7 +16,6 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from . import counters
 from .conf import conf
 from .exceptions import MessageTooBig, PublishError, WsError
 from .history.base import Streams
@@ -30,7 +28,6 @@ from .types import Event, GroupMessage
 
 __all__ = [
     "Attempt",
-    "Noted",
     "arecall",
     "aremember",
     "asend",
@@ -43,7 +40,6 @@ __all__ = [
     "rounds",
     "send",
     "sent_listeners",
-    "taps",
 ]
 
 logger = logging.getLogger("bazis_ws_channels")
@@ -52,10 +48,6 @@ T = TypeVar("T")
 
 #: Messages in one round; more go in several, so that none keeps Redis or the loop busy for long.
 _ROUND = 500
-
-#: Called with all that is published, a user's key (None for everybody, or for an anonymous session)
-#: and the message: by the test kit.
-taps: list[Callable[[str | None, GroupMessage], None]] = []
 
 #: One breaker for each layer: whether its Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
@@ -96,35 +88,6 @@ def push(group: str, frame: str, *, record: bool = False, once: str | None = Non
 def rounds(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield `items` in rounds, each to be sent within the time limit."""
     return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
-
-
-class Noted:
-    """Stamp and count what is published while it is handed over, and show it to the taps.
-
-    Args:
-        kind: whom it is for: ``user``, ``common`` or ``anonymous``.
-        keys: of the users it is for.
-        messages: one for each of them; or one, without keys.
-    """
-
-    __slots__ = ("_keys", "_kind", "_messages")
-
-    def __init__(self, kind: str, keys: Sequence[str], messages: Sequence[GroupMessage]) -> None:
-        self._kind = kind
-        self._keys = keys
-        self._messages = messages
-
-    def __enter__(self) -> None:
-        now = time.time()
-        for _, event in self._messages:
-            event["at"] = now
-        for tap in taps:
-            for key, message in zip(self._keys or (None,), self._messages, strict=True):
-                tap(key, message)
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        outcome = "ok" if error is None else "failed"
-        counters.published(self._kind, outcome, len(self._messages))
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

@@ -80,10 +80,11 @@ class _Reader:
 
     def read(self, question: Question[R]) -> R | None:
         """Ask. Return None if the store can't answer and the setting is "offline"."""
-        if self._is_refused():
+        store = get_store()
+        if self._is_refused(store):
             return None
         try:
-            answer = get_store().ask(question)
+            answer = store.ask(question)
         except PresenceUnavailable as error:
             self.failed(error)
             return None
@@ -92,10 +93,11 @@ class _Reader:
 
     async def aread(self, question: Question[R]) -> R | None:
         """Async twin of `read`."""
-        if self._is_refused():
+        store = get_store()
+        if self._is_refused(store):
             return None
         try:
-            answer = await get_store().aask(question)
+            answer = await store.aask(question)
         except PresenceUnavailable as error:
             self.failed(error)
             return None
@@ -121,16 +123,14 @@ class _Reader:
             logger.error("The presence store is back.")
         self._breaker.worked()
 
-    @property
-    def has_just_failed(self) -> bool:
-        """Whether not to ask now."""
-        store = get_store()
+    def has_just_failed(self, store: Store) -> bool:
+        """Tell whether not to ask now."""
         if self._store is not store:  # the settings have changed
             self._store, self._breaker = store, Breaker()
         return self._breaker.is_open
 
-    def _is_refused(self) -> bool:
-        if not self.has_just_failed:
+    def _is_refused(self, store: Store) -> bool:
+        if not self.has_just_failed(store):
             return False
         if conf.BAZIS_WS_PRESENCE_ON_ERROR == "raise":
             raise PresenceUnavailable("The presence store was out of reach a moment ago")
@@ -305,7 +305,7 @@ def counting(keys: Sequence[str]) -> Count | None:
     if not keys:
         return None
     store = get_store()
-    if not isinstance(store, RedisStore) or _reader.has_just_failed:
+    if not isinstance(store, RedisStore) or _reader.has_just_failed(store):
         return None
     return Count(store, keys)
 

@@ -13,9 +13,9 @@ from unittest.mock import ANY
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
-from .. import sending
 from ..auth.anonymous import checked
 from ..groups import anonymous_group, anonymous_key, is_anonymous
+from ..mail import taps
 from ..types import GroupMessage
 from ..users import pk_from_key, pk_of
 from .isolation import isolate
@@ -150,13 +150,13 @@ def capture() -> Iterator[Outbox]:
         outbox.append(Published(pk, data, bool(event.get("record")), anonymous))
 
     with isolate():
-        sending.taps.append(tap)
+        taps.append(tap)
         _active.append(outbox)
         try:
             yield outbox
         finally:
             _active[:] = [each for each in _active if each is not outbox]
-            sending.taps.remove(tap)
+            taps.remove(tap)
 
 
 def assert_published(user: Any, data: Any = ANY, count: int | None = 1) -> None:
