@@ -52,16 +52,16 @@ class JWTAuthMiddleware(BaseMiddleware):
         if not await has_arrived(send):
             return None  # it has waited in a storm for longer than its client would
         authentication = asyncio.ensure_future(_authenticate(scope))
-        is_soon = current_arrivals().expected_seconds < _SOON_SECONDS
-        await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS if is_soon else 0)
-        failed = not authentication.done() or authentication.exception() is not None
-        identity = None if failed else authentication.result()
-        scope = {
-            **scope,
-            "user": identity.user if identity else AnonymousUser(),
-            "ws_authentication": authentication,
-        }
         try:
+            is_soon = current_arrivals().expected_seconds < _SOON_SECONDS
+            await asyncio.wait({authentication}, timeout=_HANDSHAKE_SECONDS if is_soon else 0)
+            failed = not authentication.done() or authentication.exception() is not None
+            identity = None if failed else authentication.result()
+            scope = {
+                **scope,
+                "user": identity.user if identity else AnonymousUser(),
+                "ws_authentication": authentication,
+            }
             return await self.inner(scope, receive, send)
         finally:
             authentication.cancel()

@@ -24,7 +24,7 @@ __all__ = ["Announcer"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
-#: Changes announced before they are noted in the store as told.
+#: Changes that receivers hear of before they are noted in the store as told.
 _BATCH = 40
 #: Receivers that run at the same time, sync ones each in a thread of its own.
 _WORKERS = 8
@@ -35,8 +35,12 @@ Confirm = Callable[[Sequence[tuple[str, int]]], Awaitable[list[Edge]]]
 class Announcer:
     """Announces each change once, and notes in the store that it was told.
 
+    Watchers are told at once. Receivers are a project's code, and may be slow: they hear of a
+    change after it was pushed, and hold up no other push.
+
     Changes that can't be pushed or noted are kept for `retry`. Changes that weren't told when the
-    process ends are announced by another process.
+    process ends are announced by another process; who watches takes no notice of one that was
+    pushed before.
 
     Args:
         confirm: notes changes as told; returns later changes of the same users.
@@ -45,17 +49,19 @@ class Announcer:
     def __init__(self, confirm: Confirm) -> None:
         self._confirm = confirm
         self._untold: dict[str, Edge] = {}  # all changes in hand, by user key
-        self._waiting: list[Edge] = []
+        self._fresh: list[Edge] = []  # yet to be pushed
+        self._waiting: list[Edge] = []  # for the receivers
         self._unpushed: dict[str, Edge] = {}
+        self._heard: dict[str, Edge] = {}  # of the unpushed: by the receivers
         self._unconfirmed: list[Edge] = []
-        self._task: asyncio.Task[None] | None = None
+        self._pushing: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._is_stopping = False
 
     @property
     def is_telling(self) -> bool:
         """Whether changes are being told, or are yet to be."""
-        is_running = self._task is not None and not self._task.done()
-        return is_running or self.has_left_over
+        return bool(self._running()) or self.has_left_over
 
     @property
     def has_left_over(self) -> bool:
@@ -67,46 +73,65 @@ class Announcer:
         for edge in edges:
             if self._untold.get(edge.key) != edge:
                 self._untold[edge.key] = edge
-                self._waiting.append(edge)
-        if self._waiting and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._tell_all())
+                self._fresh.append(edge)
+        if self._fresh and (self._pushing is None or self._pushing.done()):
+            self._pushing = asyncio.create_task(self._push_all())
 
     async def retry(self) -> None:
         """Push and note again what failed before."""
-        unpushed, self._unpushed = list(self._unpushed.values()), {}
-        unconfirmed, self._unconfirmed = self._unconfirmed, []
-        await self._push(unpushed)
-        await self._note(unconfirmed + self._pushed(unpushed))
+        told, self._unconfirmed = self._unconfirmed, []
+        for round_ in sending.rounds(list(self._unpushed.values())):
+            await self._push(round_)
+            told += [edge for edge in self._pushed(round_) if self._heard.get(edge.key) == edge]
+        for edge in told:
+            self._heard.pop(edge.key, None)
+        await self._note(told)
 
     async def drain(self) -> None:
         """Wait until everything is told."""
-        if self._task is not None:
-            await asyncio.shield(self._task)
+        while running := self._running():
+            await asyncio.wait(running)
 
     async def stop(self) -> None:
         """Finish the current batch. The rest stays in the store for another process."""
         self._is_stopping = True
         await self.drain()
 
+    def _running(self) -> list[asyncio.Task[None]]:
+        tasks = filter(None, (self._pushing, self._telling))
+        return [task for task in tasks if not task.done()]
+
+    async def _push_all(self) -> None:
+        while self._fresh and not self._is_stopping:
+            edges, self._fresh = self._fresh, []
+            for round_ in sending.rounds(edges):
+                await self._push(round_)
+                self._waiting += round_
+                if self._telling is None or self._telling.done():
+                    self._telling = asyncio.create_task(self._tell_all())
+
     async def _tell_all(self) -> None:
         while self._waiting and not self._is_stopping:
             edges, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            await self._push(edges)
             await _signal_all(edges)
-            await self._note(self._pushed(edges))
+            pushed = self._pushed(edges)
+            self._heard.update((edge.key, edge) for edge in edges if edge not in pushed)
+            await self._note(pushed)
 
     def _pushed(self, edges: Sequence[Edge]) -> list[Edge]:
         return [edge for edge in edges if self._unpushed.get(edge.key) != edge]
 
     async def _push(self, edges: Sequence[Edge]) -> None:
         """Push changes to their watchers, in one go."""
-        if not edges:
-            return
         try:
             await sending.asend([_message(edge) for edge in edges])
         except PublishError as error:
             logger.warning("Changes of the online status are yet to be pushed: %s", error)
             self._unpushed.update((edge.key, edge) for edge in edges)
+            return
+        for edge in edges:
+            if self._unpushed.get(edge.key) == edge:
+                del self._unpushed[edge.key]
 
     async def _note(self, edges: Sequence[Edge]) -> None:
         if not edges:

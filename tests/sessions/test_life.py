@@ -421,6 +421,24 @@ async def test_a_token_issued_later_is_good(first, alice):
         assert (await client.subscribed())["user"] == alice.pk
 
 
+@pytest.mark.parametrize("end", ["ws_adisconnect", "arevoke_before"])
+@pytest.mark.parametrize("seconds", [-20, 20])
+async def test_the_clock_of_the_host_that_ends_sessions_does_not_count(
+    first, alice, monkeypatch, end, seconds
+):
+    """The moment is Redis's: what was issued before it is void, and what is issued later is good,
+    though the host's clock is wrong by 20 s.
+    """
+    before, now = alice.ws_token(), time.time
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+    await (alice.ws_adisconnect() if end == "ws_adisconnect" else auth.arevoke_before(alice))
+    monkeypatch.undo()
+    async with Client(first.ws, before) as client:
+        assert (await client.receive())["code"] == "invalid_token"
+    async with Client(first.ws, alice.ws_token()) as client:
+        assert (await client.subscribed())["user"] == alice.pk
+
+
 async def test_disconnect_without_revoking(first, alice):
     """With `revoke=False` a client may come back with its token; the code is the caller's."""
     token = alice.ws_token()

@@ -154,6 +154,23 @@ async def test_a_slow_database_does_not_hold_up_the_handshake(monkeypatch):
     assert begun[0].cancelled()
 
 
+async def test_a_sign_in_goes_no_further_than_its_handshake(monkeypatch):
+    """The server ends the application while the database is asked: nobody waits for the answer."""
+    begun = asyncio.get_running_loop().create_future()
+
+    async def authenticate(token):
+        begun.set_result(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(middleware, "aauthenticate", authenticate)
+    application = asyncio.ensure_future(run(scope(query="token=a")))
+    sign_in = await begun
+    application.cancel()
+    await asyncio.wait({application})
+    await asyncio.wait({sign_in}, timeout=5)
+    assert sign_in.cancelled()
+
+
 async def test_http_passes():
     """There is nothing to authenticate."""
 

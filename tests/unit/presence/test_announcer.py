@@ -11,6 +11,7 @@ from bazis_ws_channels.exceptions import PresenceUnavailable, PublishError
 from bazis_ws_channels.presence import announcer as module
 from bazis_ws_channels.presence.announcer import Announcer
 from bazis_ws_channels.presence.stores.base import Edge
+from tests.kit import until
 
 ON = Edge("1", 10, True, 1_000_000, 1_000_000)
 OFF = Edge("1", 11, False, 2_000_000, 1_500_000)
@@ -100,8 +101,47 @@ async def test_what_came_meanwhile_is_told_next(world):
     assert world.noted == [("1", 10), ("1", 11)]
 
 
+async def test_who_watches_waits_for_no_receiver(world, receive):
+    """A receiver that hangs holds up neither the changes behind it nor those that come later."""
+    may_go = asyncio.Event()
+
+    async def hangs(**kwargs):
+        await may_go.wait()
+
+    receive(hangs)
+    many = [Edge(str(number), number, True, 0, 0) for number in range(100, 300)]
+    world.announcer.tell([ON, *many])
+    await until(lambda: len(world.pushed) == 201)
+    world.announcer.tell([OTHER])
+    await until(lambda: len(world.pushed) == 202)
+    assert world.noted == []
+    may_go.set()
+    await world.announcer.drain()
+    assert len(world.noted) == len(set(world.noted)) == 202
+
+
+async def test_what_is_pushed_again_is_not_told_before_receivers_have_heard(world, receive):
+    """Or nobody would tell them, if the process ended now."""
+    may_go = asyncio.Event()
+
+    async def hangs(**kwargs):
+        await may_go.wait()
+
+    receive(hangs)
+    world.push_error = PublishError("away")
+    world.announcer.tell([ON])
+    await until(lambda: world.announcer.has_left_over)
+    world.push_error = None
+    await world.announcer.retry()
+    assert (len(world.pushed), world.noted) == (1, [])
+    may_go.set()
+    await world.announcer.drain()
+    assert world.noted == [("1", 10)]
+    assert not world.announcer.is_telling
+
+
 async def test_changes_are_told_in_batches(world, monkeypatch):
-    """Noted before the next are pushed, so that a crash repeats few."""
+    """Noted before receivers hear of the next, so that a crash repeats few."""
     monkeypatch.setattr(module, "_BATCH", 1)
     await world.tell(ON, OTHER)
     assert len(world.pushed) == 2
