@@ -61,7 +61,11 @@ class Keeper:
                 self._task = asyncio.create_task(self._run())
 
     async def recover(self, lost: str) -> None:
-        """Take a lease under a new name and write all sessions again: peers count `lost` as dead.
+        """Take a lease under a new name and write all sessions again, and who has just left: peers
+        count `lost` as dead, and the store may have lost everything.
+
+        New sessions wait for it in `start`, or users of whom it knew nothing yet would be told
+        online once more.
 
         Raises:
             PresenceUnavailable: the store is out of reach.
@@ -71,9 +75,10 @@ class Keeper:
                 return
             await self._upkeep.take_lease()
             self._roster.lost()
-            self.do_now(Job.RESTORE)
-        logger.warning("The presence lease was lost; writing the sessions again.")
-        await self._upkeep.restore()
+            self.do_now(Job.RESTORE, Job.AUDIT)
+            logger.warning("The presence lease was lost; writing the sessions again.")
+            for job in (Job.RESTORE, Job.AUDIT, Job.WRITE_DEPARTURES):
+                await self._upkeep.do(job)
 
     async def release(self) -> bool:
         """Release the lease of a process without sessions. Return False if one opened meanwhile."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from ..conf import conf
 from ..times import microseconds
+from .departed import Departed
 from .lease import Lease
 from .stores import get_store
 from .stores.base import Disconnect, Edge, Intact, Record, Restore
@@ -40,13 +42,13 @@ class _Session:
 
 @dataclass(slots=True)
 class _Departure:
-    """A session that has ended; whether the store ever knew of it, and may have lost its record
-    before that.
+    """A session that has ended; whether the store ever knew of it; and the process that held it, if
+    the store may have lost its record before its end: then that is to be told all the same.
     """
 
     key: str
     was_written: bool
-    is_lost: bool = False
+    lost: str | None = None
 
 
 class Roster:
@@ -56,12 +58,14 @@ class Roster:
         must_restore: whether the store may have lost the records of sessions.
         grace_runs: whether somebody who left still counts as told online.
         graces_begun: how many times somebody's last session was written as gone.
+        departed: whose departures have just been written.
     """
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, clock: Callable[[], float] = time.monotonic) -> None:
         self.must_restore = False
         self.grace_runs = False
         self.graces_begun = 0
+        self.departed = Departed(clock)
         self._lease = lease
         self._sessions: dict[str, _Session] = {}
         self._departures: dict[str, _Departure] = {}
@@ -101,8 +105,8 @@ class Roster:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return False
-        is_lost = session.is_written and self.must_restore
-        self._departures[session_id] = _Departure(session.key, session.is_written, is_lost)
+        lost = self._lease.lost_name if session.is_written and self.must_restore else None
+        self._departures[session_id] = _Departure(session.key, session.is_written, lost)
         return True
 
     def remove_all(self) -> None:
@@ -116,7 +120,22 @@ class Roster:
         # No other process can announce departures that Redis never heard of. A session that was
         # never let in was never told online.
         for departure in self._departures.values():
-            departure.is_lost = departure.was_written
+            departure.lost = self._lease.lost_name if departure.was_written else None
+
+    def note_ended(self, records: Iterable[Record]) -> None:
+        """Note that sessions have ended which the store holds as this process's: those that are not
+        open. Their end was written before, to a store that has gone back since.
+        """
+        for session_id, key in records:
+            if session_id not in self._sessions:
+                self._departures.setdefault(session_id, _Departure(key, was_written=False))
+
+    def note_forgotten(self, process: str, records: Iterable[Record]) -> None:
+        """Note that sessions of this process, under a former name or its own, have ended which
+        the store never heard of, or has forgotten together with their end.
+        """
+        for session_id, key in records:
+            self._departures[session_id] = _Departure(key, was_written=True, lost=process)
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -134,25 +153,24 @@ class Roster:
         await asyncio.sleep(0)  # collect sessions that close in this turn of the loop
         somebody_left = False
         while self._departures:
-            is_lost = next(iter(self._departures.values())).is_lost
-            alike = (each for each in self._departures.items() if each[1].is_lost == is_lost)
+            lost = next(iter(self._departures.values())).lost
+            alike = (each for each in self._departures.items() if each[1].lost == lost)
             batch = dict(islice(alike, _BATCH))
-            somebody_left |= await self._write_batch(batch, is_lost)
+            somebody_left |= await self._write_batch(batch, lost)
             for session_id in batch:
                 self._departures.pop(session_id, None)
         return somebody_left
 
-    async def _write_batch(self, batch: dict[str, _Departure], is_lost: bool) -> bool:
+    async def _write_batch(self, batch: dict[str, _Departure], lost: str | None) -> bool:
         grace = conf.BAZIS_WS_OFFLINE_GRACE_SECONDS
-        grace += conf.BAZIS_WS_LEASE_SECONDS if is_lost else 0
-        question = Disconnect(
-            process=self._lease.name,
-            grace_us=microseconds(grace),
-            keep_us=microseconds(conf.BAZIS_WS_LAST_SEEN_SECONDS),
-            lost=self._lease.lost_name if is_lost else None,
-            records=[(session_id, departure.key) for session_id, departure in batch.items()],
-        )
+        grace += conf.BAZIS_WS_LEASE_SECONDS if lost else 0
+        process = self._lease.name
+        records = [(session_id, departure.key) for session_id, departure in batch.items()]
+        keep = microseconds(conf.BAZIS_WS_LAST_SEEN_SECONDS)
+        question = Disconnect(process, microseconds(grace), keep, lost, records)
         somebody_left = await get_store().aask(question)
+        told = [each for each in records if batch[each[0]].was_written]
+        self.departed.note(process, told, grace)
         if somebody_left:
             self.grace_runs = True
             self.graces_begun += 1
@@ -165,10 +183,12 @@ class Roster:
             PresenceUnavailable: the store is out of reach; some may be written.
         """
         edges: list[Edge] = []
-        written = [(sid, each.key) for sid, each in self._sessions.items() if each.is_written]
+        written = self.written()
+        # What is missing though the lease is held was not buried, whatever happened before.
+        lost = self._lease.lost_name if self.must_restore else ""
         for start in range(0, len(written), _BATCH):
-            batch = self._still_open(written[start : start + _BATCH])
-            question = Restore(self._lease.name, self._lease.lost_name, batch)
+            batch = self.still_open(written[start : start + _BATCH])
+            question = Restore(self._lease.name, lost, batch)
             edges += await get_store().aask(question)
             # A session that closed meanwhile was removed before this wrote it: remove it again.
             for session_id, key in batch:
@@ -184,7 +204,7 @@ class Roster:
         Raises:
             PresenceUnavailable: the store is out of reach.
         """
-        written = [(sid, each.key) for sid, each in self._sessions.items() if each.is_written]
+        written = self.written()
         if self._checked >= len(written):
             self._checked = 0
         batch = written[self._checked : self._checked + _BATCH]
@@ -192,7 +212,12 @@ class Roster:
         keys = list(dict.fromkeys(key for _, key in batch))
         if not keys or await get_store().aask(Intact(self._lease.name, keys)):
             return True
-        return len(self._still_open(batch)) < len(batch)  # missing because they left
+        return len(self.still_open(batch)) < len(batch)  # missing because they left
 
-    def _still_open(self, records: Iterable[Record]) -> Sequence[Record]:
+    def written(self) -> Sequence[Record]:
+        """Return the sessions that are written to the store."""
+        return [(sid, each.key) for sid, each in self._sessions.items() if each.is_written]
+
+    def still_open(self, records: Iterable[Record]) -> Sequence[Record]:
+        """Return those of sessions that are open."""
         return [record for record in records if record[0] in self._sessions]

@@ -59,7 +59,7 @@ class Tracker:
         self._clock = clock
         self._is_stopping = False
         self.lease = Lease(clock)
-        self._roster = Roster(self.lease)
+        self._roster = Roster(self.lease, clock)
         self._announcer = Announcer(self._confirm)
         self._keeper = Keeper(self.lease, self._roster, self._announcer, clock)
         on_server_stop(self.stop)

@@ -10,9 +10,11 @@ from ..conf import conf
 from ..exceptions import PresenceUnavailable
 from .agenda import Agenda
 from .announcer import Announcer
+from .audit import audit
 from .census import LeaseLost, take_census
 from .lease import Lease
 from .roster import Roster
+from .stores import get_store
 
 __all__ = ["Job", "Upkeep", "period_seconds"]
 
@@ -27,11 +29,12 @@ class Job(IntEnum):
 
     RENEW = 1
     RESTORE = 2
-    WRITE_DEPARTURES = 3
-    CHECK_RECORDS = 4
-    CENSUS = 5
-    ANNOUNCE_AGAIN = 6
-    REFRESH = 7
+    AUDIT = 3
+    WRITE_DEPARTURES = 4
+    CHECK_RECORDS = 5
+    CENSUS = 6
+    ANNOUNCE_AGAIN = 7
+    REFRESH = 8
 
 
 class Upkeep:
@@ -46,6 +49,7 @@ class Upkeep:
     ) -> None:
         self.has_failed = False
         self._replies_lost = False
+        self._openings = 0
         self._lease = lease
         self._roster = roster
         self._announcer = announcer
@@ -79,6 +83,8 @@ class Upkeep:
                 await self._renew()
             case Job.RESTORE:
                 await self.restore()
+            case Job.AUDIT:
+                await self._audit()
             case Job.WRITE_DEPARTURES:
                 await self.write_departures()
             case Job.CHECK_RECORDS:
@@ -92,7 +98,10 @@ class Upkeep:
 
     async def take_lease(self) -> None:
         """Take a lease under a new name, and enter what keeps it."""
+        if not self._lease.name:
+            self._roster.departed.clear()  # of an earlier life: all of them were told
         await self._lease.take()
+        self._openings = get_store().openings
         self._agenda.put(Job.RENEW, period_seconds())
         self._agenda.put(Job.CHECK_RECORDS, period_seconds())
         self._agenda.put_now(Job.CENSUS)
@@ -128,8 +137,28 @@ class Upkeep:
             logger.error("The presence store is back.")
         if not is_held:
             raise LeaseLost
+        self._note_contact()
         if self._lease.has_peers and not had_peers:
             self._agenda.put_now(Job.CENSUS)
+
+    def _note_contact(self) -> None:
+        """Note that the lease is held: the store remembers. Over a new connection it is not certain
+        that it remembers everything.
+        """
+        openings = get_store().openings
+        if openings != self._openings:
+            self._openings = openings
+            self._agenda.put_now(Job.AUDIT)
+        elif Job.AUDIT not in self._agenda:
+            self._roster.departed.prune()
+
+    async def _audit(self) -> None:
+        is_complete = await audit(self._lease, self._roster)
+        self._replies_lost = True  # a change that is told may be back, as this process's
+        self._agenda.put_now(Job.WRITE_DEPARTURES, Job.CENSUS)
+        if not is_complete:
+            logger.warning("Presence records are missing in Redis; writing them again.")
+            self._agenda.put_now(Job.RESTORE)
 
     async def _check_records(self) -> None:
         self._agenda.put(Job.CHECK_RECORDS, period_seconds())
@@ -145,6 +174,7 @@ class Upkeep:
         graces_begun = self._roster.graces_begun
         tell = self._announcer.tell
         grace = await take_census(self._lease, tell, own=own, may_bury_lost=may_bury_lost)
+        self._note_contact()
         # With peers it comes before each renewal is due, and takes its place.
         self._agenda.move(Job.RENEW, period_seconds())
         next_in = 0.9 * period_seconds() if self._lease.has_peers else _LONELY_SECONDS

@@ -14,6 +14,13 @@ __all__ = ["Calls"]
 class Calls(ABC):
     """Commands and their replies, over connections that are opened when they are needed."""
 
+    @property
+    @abstractmethod
+    def openings(self) -> int:
+        """How often connections were opened. Over a new one another server may answer, or one that
+        has gone back to what it once held.
+        """
+
     @abstractmethod
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands that are written together. Error *replies* are returned,

@@ -45,6 +45,11 @@ class ClusterConnection(Calls, Generic[S]):
         self._told_version = self.topology.version
         self._search: asyncio.Task[None] | None = None
 
+    @property
+    def openings(self) -> int:
+        """How often connections to the present nodes were opened; less where nodes are gone."""
+        return sum(self._connect(node).openings for node in self.topology.nodes)
+
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the replies to commands, in their order. In the place of a command that was
         refused, or whose node is out of reach, is the error.

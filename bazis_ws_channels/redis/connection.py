@@ -69,11 +69,16 @@ class Connection(Calls):
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._pool = host.async_pool()
         self._link: Any = None  # redis-py's connection
-        self._was_connected = False
+        self._openings = 0
         self._checked_at = 0.0
         self._waiting: list[_Call] = []
         self._wakeup: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def openings(self) -> int:
+        """How often the connection was opened."""
+        return self._openings
 
     def make_link(self) -> Any:
         """Return another redis-py connection to the same host, not yet connected."""
@@ -226,8 +231,8 @@ class Connection(Calls):
                 raise RedisTimeoutError(f"Redis took no connection within {limit} s.") from error
             raise
         self._link = link
-        counts.redis_reconnects += self._was_connected
-        self._was_connected = True
+        counts.redis_reconnects += self._openings > 0
+        self._openings += 1
         self._checked_at = self._clock()
         return link
 

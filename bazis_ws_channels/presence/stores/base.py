@@ -67,6 +67,12 @@ class Store(Protocol):
     #: Whether other processes see what is written.
     shared: bool
 
+    @property
+    def openings(self) -> int:
+        """A number that is another one whenever the running event loop's connection is a new one:
+        the store may then have gone back to what it once held.
+        """
+
     def ask(self, question: Question[R]) -> R:
         """Answer a question, blocking.
 

@@ -94,6 +94,7 @@ class MemoryStore(_Holdings):
     """
 
     shared = False
+    openings = 0
 
     def ask(self, question: Question[R]) -> R:
         """Answer a question."""
@@ -208,6 +209,7 @@ class MemoryStore(_Holdings):
             held = sessions.holder(key, connection) == question.process
             if held:
                 sessions.remove(key, connection)
+            if held or forgotten:
                 sessions.seen[key] = now
             process.records.pop(connection, None)
             if (held or forgotten) and key not in sessions:

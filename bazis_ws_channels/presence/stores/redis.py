@@ -36,6 +36,11 @@ class RedisStore:
         self.host = host
         self._processes: list[str] = []
 
+    @property
+    def openings(self) -> int:
+        """How often the running event loop has opened connections to the host."""
+        return connection_to(self.host).openings
+
     def ask(self, question: Question[R]) -> R:
         """Answer, blocking; safe to use from threads, greenlets and after a fork."""
         for _ in range(_TRIES):

@@ -47,7 +47,7 @@ def store(clock, monkeypatch):
     """The store that everybody gets."""
     store = Store(clock)
     forget_store()
-    for module in ("lease", "roster", "census", "tracker", "queries"):
+    for module in ("audit", "lease", "roster", "census", "tracker", "upkeep", "queries"):
         monkeypatch.setattr(f"bazis_ws_channels.presence.{module}.get_store", lambda: store)
     yield store
     forget_store()

@@ -12,7 +12,7 @@ class Parts:
     def __init__(self, clock, store, watcher):
         self.clock, self.store, self.watcher = clock, store, watcher
         self.lease = Lease(clock)
-        self.roster = Roster(self.lease)
+        self.roster = Roster(self.lease, clock)
         self.announcer = Announcer(self.confirm)
 
     async def confirm(self, edges):

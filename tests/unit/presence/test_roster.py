@@ -185,6 +185,37 @@ async def test_who_left_before_a_batch_is_not_restored(roster, lease, store, mon
     assert [question.records for question in store.asked] == [[("a", "1")], []]
 
 
+async def test_what_is_missing_under_a_lease_that_is_held_was_not_buried(roster, lease, store):
+    """Even if this process was once: nobody is told online again."""
+    await lease.take()
+    roster.lost()
+    await roster.restore()
+    store.kinds()
+    await roster.restore()
+    assert [question.lost for question in store.asked] == [""]
+
+
+async def test_sessions_that_only_the_store_believes_in_have_ended(roster, lease, store):
+    """They are taken off; those that are open stay."""
+    store.ask(Connect(lease.name, "ghost", "3", 9, Token(age_us=0)))
+    store.kinds()
+    roster.note_ended([("a", "1"), ("ghost", "3")])
+    assert await roster.write_departures() is True
+    [question] = store.asked
+    assert (question.records, question.lost) == ([("ghost", "3")], None)
+    assert roster.departed.latest() == {}
+
+
+async def test_departures_that_the_store_forgot_are_written_again(roster, store):
+    """As those of the process that held them, which nobody has buried."""
+    roster.note_forgotten("before", [("gone", "3")])
+    store.kinds()
+    assert await roster.write_departures() is True
+    [question] = store.asked
+    assert (question.records, question.lost) == ([("gone", "3")], "before")
+    assert store._sessions.leaving.keys() == {"3"}
+
+
 async def test_records_are_looked_at_by_turns(roster, store, monkeypatch):
     """A batch at each call."""
     monkeypatch.setattr(roster_module, "_BATCH", 1)

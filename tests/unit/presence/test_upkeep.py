@@ -195,6 +195,64 @@ async def test_missing_records_are_written_again(world, caplog):
     assert world.due() == [Job.RESTORE]
 
 
+async def test_over_a_new_connection_the_store_may_have_gone_back(world):
+    """The records are compared, once, by whatever hears of it first."""
+    world.due()
+    for job in (Job.RENEW, Job.CENSUS):
+        world.store.openings += 1
+        await world.upkeep.do(job)
+        assert Job.AUDIT in world.agenda
+        world.agenda.drop(Job.AUDIT)
+        await world.upkeep.do(job)
+        assert Job.AUDIT not in world.agenda
+
+
+async def test_what_an_audit_finds_is_written(world, caplog):
+    """Sessions that are missing, and the end of those that are there in vain; and changes that had
+    been told are looked for.
+    """
+    await world.connect()
+    world.due()
+    await world.upkeep.do(Job.AUDIT)
+    assert world.due() == [Job.WRITE_DEPARTURES, Job.CENSUS]
+    assert "records are missing" not in caplog.text
+    world.store._processes[world.lease.name].records.clear()
+    world.store.kinds()
+    await world.upkeep.do(Job.AUDIT)
+    assert world.due() == [Job.RESTORE, Job.WRITE_DEPARTURES, Job.CENSUS]
+    assert "records are missing" in caplog.text
+    world.store.asked.clear()
+    await world.upkeep.do(Job.CENSUS)
+    assert [question.own for question in world.store.asked] == [True]
+
+
+async def test_who_left_is_remembered_for_the_grace(world):
+    """And as long as nobody knows whether the store remembers."""
+    await world.connect()
+    world.roster.remove("a")
+    await world.upkeep.do(Job.WRITE_DEPARTURES)
+    world.clock.move(5)
+    await world.upkeep.do(Job.RENEW)
+    assert world.roster.departed.latest().keys() == {"1"}
+    world.store.openings += 1
+    world.clock.move(5)
+    await world.upkeep.do(Job.RENEW)
+    assert world.roster.departed.latest().keys() == {"1"}
+    world.agenda.drop(Job.AUDIT)
+    await world.upkeep.do(Job.RENEW)
+    assert world.roster.departed.latest() == {}
+
+
+async def test_a_process_that_had_ended_begins_anew(world):
+    """Whoever left it before was told offline."""
+    await world.connect()
+    world.roster.remove("a")
+    await world.upkeep.do(Job.WRITE_DEPARTURES)
+    await world.lease.release()
+    await world.upkeep.take_lease()
+    assert world.roster.departed.latest() == {}
+
+
 async def test_restoring_is_tried_until_it_works(world):
     """Then those who watch look again, and departures are written."""
     await world.connect()

@@ -31,6 +31,18 @@ async def test_the_map_is_found_though_the_first_seed_is_away(world, kind):
     assert world.reads() == 1
 
 
+async def test_openings_are_those_of_all_nodes(world):
+    """A command to another one makes another connection."""
+    await world.ask("async", FOO)
+    cluster = connection_to(world.host)
+    before = cluster.openings
+    await world.ask("async", FOO, HELLO)
+    assert cluster.openings == before == 2
+    await cluster.rest()
+    await world.ask("async", HELLO)
+    assert cluster.openings == 3
+
+
 async def test_many_calls_read_the_map_once(world):
     """Those of one event loop."""
     await asyncio.gather(*(world.ask("async", FOO) for _ in range(20)))

@@ -46,6 +46,17 @@ async def test_a_reply(connection, fake_redis):
     assert fake_redis.accepted == 1
 
 
+async def test_openings_are_counted(connection, fake_redis):
+    """Over a new connection another server may answer."""
+    assert connection.openings == 0
+    await connection.call(GET)
+    await connection.call(GET)
+    assert connection.openings == 1
+    await connection.rest()
+    await connection.call(GET)
+    assert connection.openings == 2
+
+
 async def test_an_error_reply_is_raised_by_call_and_returned_by_exchange(connection, fake_redis):
     """Others written with it are done."""
     fake_redis.answer("GET", Exception("WRONGTYPE no"), Exception("WRONGTYPE no"), b"fine")

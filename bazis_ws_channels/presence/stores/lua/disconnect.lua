@@ -16,7 +16,7 @@ for i = 5, #ARGV, 2 do
     removed = redis.call('HDEL', session, connection)
   end
   redis.call('HDEL', KEYS[1], connection)
-  if removed == 1 then redis.call('ZADD', KEYS[4], us(now), key) end
+  if removed == 1 or forgotten then redis.call('ZADD', KEYS[4], us(now), key) end
   local is_last = redis.call('EXISTS', session) == 0
   -- A session may have been evicted a moment ago: whoever still counts as online then goes too.
   local counted = is_last and redis.call('SREM', KEYS[2], key) == 1

@@ -1,0 +1,66 @@
+"""Redis as Sentinel keeps it, whose primary dies or is replaced: the newest data may be lost."""
+
+import asyncio
+
+from tests.fleet.store import now
+from tests.kit import Sentinels, wait_until
+
+
+class SentinelStore:
+    """Two servers and three sentinels, with what a storm asks of a `Store`."""
+
+    def __init__(self):
+        self._sentinels = Sentinels()
+        self.losses = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._sentinels.__exit__(*exc)
+
+    @property
+    def channel_layers(self):
+        """The ``CHANNEL_LAYERS`` setting."""
+        return self._sentinels.channel_layers
+
+    @property
+    def client(self):
+        """An administrator's client of the present primary."""
+        return self._primary.client
+
+    @property
+    def _primary(self):
+        port = self._sentinels.primary_port
+        return next(each for each in self._sentinels.servers if each.port == port)
+
+    async def cut_subscriptions(self, chance):
+        """Close all connections that subscribe."""
+        await asyncio.to_thread(self.client.client_kill_filter, _type="pubsub")
+
+    async def fail_over(self, chance):
+        """Let Sentinel swap the roles."""
+        await self._lose(self._sentinels.fail_over)
+
+    async def kill(self, chance):
+        """Kill the primary; when there is another one, it comes back."""
+        await self._lose(self._kill)
+
+    async def _lose(self, trouble):
+        await asyncio.to_thread(wait_until, self._is_replicated, 60)
+        begun_at = now()
+        await asyncio.to_thread(trouble)
+        self.losses.append((begun_at, now()))
+
+    def _kill(self):
+        victim = self._primary
+        victim.kill()
+        wait_until(lambda: self._sentinels.primary_port != victim.port, 60)
+        victim.start()
+
+    def _is_replicated(self):
+        """Tell whether the other server follows the primary."""
+        primary = self._primary
+        other = next(each for each in self._sentinels.servers if each is not primary)
+        state = other.client.info("replication")
+        return state["role"] == "slave" and state["master_link_status"] == "up"
