@@ -156,7 +156,10 @@ class Tracker:
         raise PresenceUnavailable("The presence store forgets this process again and again")
 
     async def _confirm(self, edges: Sequence[tuple[str, int]]) -> list[Edge]:
-        return await get_store().aask(Told(self.lease.name, edges))
+        # Those of a lease that was lost meanwhile are this process's, until somebody takes them.
+        names = filter(None, (self.lease.name, self.lease.lost_name))
+        news = [await get_store().aask(Told(name, edges)) for name in names]
+        return [edge for each in news for edge in each]
 
 
 def _check(reply: Connected) -> None:

@@ -3,14 +3,12 @@
 import asyncio
 import signal
 
-from tests.kit import Daphne
-
 #: How long a process may take to end that was asked to, on a machine that does something else too.
 END_SECONDS = 60
 
 
 class Fleet:
-    """Some daphnes that share a Redis: ``with Fleet(settings, 3) as fleet``.
+    """Some servers that share a Redis: ``with Fleet(Daphne, settings, 3) as fleet``.
 
     Attributes:
         serving: those that clients may connect to.
@@ -18,9 +16,9 @@ class Fleet:
             told again by another.
     """
 
-    def __init__(self, settings, size):
-        self._settings = settings
-        self.serving = [Daphne(settings) for _ in range(size)]
+    def __init__(self, kind, settings, size):
+        self._kind, self._settings = kind, settings
+        self.serving = [kind(settings) for _ in range(size)]
         self.doubtful = set()
         self._started = list(self.serving)
         self._tasks = set()
@@ -79,7 +77,7 @@ class Fleet:
         return server
 
     async def _replace(self):
-        server = Daphne(self._settings)
+        server = self._kind(self._settings)
         self._started.append(server)
         await asyncio.to_thread(server.wait_until_ready)
         self.serving.append(server)

@@ -67,9 +67,9 @@ class Store:
         await asyncio.to_thread(pause, chance.randrange(1500), all=chance.random() < 0.5)
 
     async def hang(self, chance):
-        """Stop Redis for a while; its port takes connections."""
+        """Stop Redis for a while, perhaps for longer than a lease; its port takes connections."""
         await asyncio.to_thread(self.primary.pause)
-        await asyncio.sleep(chance.uniform(0, 1.5))
+        await asyncio.sleep(chance.choice((0.1, 0.3, 0.6, 1.2, 2.5)))
         self.primary.resume()
 
     async def restart(self, chance):

@@ -82,6 +82,8 @@ class Storm:
         """Return all that was wrong; it is in `faults`, too."""
         for number, visitor in enumerate(self._visitors):
             found = list(visitor.faults)
+            if len(visitor.gaps) > len(self._store.losses):
+                found.append(f"told of gaps {visitor.gaps}, for losses {self._store.losses}")
             for stream, account in visitor.accounts.items():
                 found += [
                     f"{stream}: {each}"
@@ -103,6 +105,7 @@ class Storm:
         figures = sum((visitor.figures for visitor in self._visitors), Counter())
         calls = self._journal.calls.values()
         figures["calls"], figures["failed"] = len(calls), sum(not call.is_sure for call in calls)
+        figures["gaps"] = sum(len(visitor.gaps) for visitor in self._visitors)
         figures["repeated"] = sum(call.tries > 1 for call in calls)
         figures["told"] = len(tellings.tellings(self._redis))
         return figures

@@ -10,6 +10,7 @@ from websockets.exceptions import WebSocketException
 
 from tests.fleet.accounts import Account
 from tests.fleet.journal import COMMON, stream_of
+from tests.fleet.store import now
 
 #: A server may be frozen when a client comes.
 OPTIONS = {"open_timeout": 10, "close_timeout": 1, "ping_interval": None}
@@ -34,6 +35,7 @@ class Visitor:
         accounts: by stream.
         watched: who is online, of those it watches, as it was told; None while it watches nobody.
         figures: what happened, counted.
+        gaps: when it was told that messages are lost, with the place where it goes on.
         faults: what the server did wrong.
     """
 
@@ -41,7 +43,7 @@ class Visitor:
         self.person, self.process, self.is_live = None, None, False
         self.accounts = defaultdict(Account)
         self.watched = None
-        self.figures, self.faults = Counter(), []
+        self.figures, self.gaps, self.faults = Counter(), [], []
         self._fleet, self._people, self._chance = fleet, people, chance
         self._since = self._next = None
 
@@ -136,6 +138,7 @@ class Visitor:
         elif kind == "data":
             self._take_data(message)
         elif kind == "missed":
+            self.gaps.append((now(), message["position"]))
             for name, position in message["position"].items():
                 self.accounts[self.streams[name]].begin(position)
             self._since = {**self._since, **message["position"]}
@@ -154,7 +157,8 @@ class Visitor:
         if person == self._next:
             self._next = None
         self.person, self.is_live, self._since = person, True, position
-        self.figures["unrecovered"] += recovered is False
+        if recovered is False:
+            self.gaps.append((now(), position))
         for name, stream in self.streams.items():
             account = self.accounts[stream]
             if not (is_renewed or recovered):

@@ -7,6 +7,7 @@ import pytest
 
 from bazis_ws_channels.exceptions import PresenceUnavailable, SessionRefused
 from bazis_ws_channels.presence.stores.base import (
+    Census,
     Connect,
     Connected,
     Register,
@@ -15,6 +16,8 @@ from bazis_ws_channels.presence.stores.base import (
     Token,
 )
 from bazis_ws_channels.presence.tracker import Tracker, current_tracker
+from bazis_ws_channels.signals import user_online
+from tests.kit.waiting import until
 
 FRESH = Token(age_us=0)
 
@@ -83,6 +86,34 @@ async def test_a_lost_lease_is_found_by_who_connects(tracker, store, watcher, cl
     clock.move(1000)
     await tracker.connect("b", "2", watcher, FRESH)
     assert store._sessions.live("1") == store._sessions.live("2") == 1
+
+
+async def test_a_lease_that_is_lost_while_a_change_is_told(tracker, store, watcher, clock):
+    """The change is noted under the name that it belongs to, or it would be told again."""
+    told, may_go_on, ask = [], asyncio.Event(), store.ask
+
+    async def receive(user_id, **kwargs):
+        told.append(user_id)
+        await may_go_on.wait()
+
+    def ask_without_census(question):
+        if isinstance(question, Census):  # which would give the change to the new name
+            raise PresenceUnavailable("away")
+        return ask(question)
+
+    user_online.connect(receive)
+    try:
+        await tracker.connect("a", "1", watcher, FRESH)
+        await until(lambda: told)
+        store.ask = ask_without_census
+        clock.move(1000)
+        await tracker.connect("b", "2", watcher, FRESH)
+        may_go_on.set()
+        await tracker._announcer.drain()
+        assert told == [1, 2]
+        assert ask(Census(tracker.lease.name, 1000, 9, own=True)).edges == []
+    finally:
+        user_online.disconnect(receive)
 
 
 async def test_a_store_that_always_forgets_is_unavailable(tracker, store, watcher, monkeypatch):
