@@ -169,8 +169,8 @@ class Replay:
     def _lose(self, event: Event) -> None:
         """Note that messages of a stream are lost, and where it goes on."""
         place, position = self.places[event["group"]], Position(*event["position"])
-        if place.last is None:
-            return
+        if place.last in (None, position):
+            return  # it begins there, or was told before: it read the stream after the loss
         if not self._lost:
             # All streams that broke are told together.
             asyncio.get_running_loop().call_soon(self._tell)

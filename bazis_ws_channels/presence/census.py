@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..conf import conf
 from ..times import microseconds
@@ -20,7 +20,7 @@ class LeaseLost(Exception):
     """The process has lost its lease."""
 
 
-Tell = Callable[[Iterable[Edge]], None]
+Tell = Callable[[Sequence[Edge]], None]
 
 
 async def take_census(lease: Lease, tell: Tell, *, own: bool, may_bury_lost: bool) -> float | None:

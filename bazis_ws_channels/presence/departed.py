@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from .stores.base import Record
+from .stores.base import Edge, Record
 
 __all__ = ["Departed", "Departure"]
 
@@ -53,6 +53,12 @@ class Departed:
         self._departures = {
             key: departure for key, departure in self._departures.items() if departure.until > now
         }
+
+    def note_told(self, edges: Iterable[Edge]) -> None:
+        """Forget those who are told offline."""
+        for edge in edges:
+            if not edge.is_online:
+                self._departures.pop(edge.key, None)
 
     def clear(self) -> None:
         """Forget all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from enum import IntEnum
 
 from ..conf import conf
@@ -15,6 +16,7 @@ from .census import LeaseLost, take_census
 from .lease import Lease
 from .roster import Roster
 from .stores import get_store
+from .stores.base import Edge
 
 __all__ = ["Job", "Upkeep", "period_seconds"]
 
@@ -172,8 +174,7 @@ class Upkeep:
         may_bury_lost = not self._roster.must_restore
         own, self._replies_lost = self._replies_lost, False
         graces_begun = self._roster.graces_begun
-        tell = self._announcer.tell
-        grace = await take_census(self._lease, tell, own=own, may_bury_lost=may_bury_lost)
+        grace = await take_census(self._lease, self._tell, own=own, may_bury_lost=may_bury_lost)
         self._note_contact()
         # With peers it comes before each renewal is due, and takes its place.
         self._agenda.move(Job.RENEW, period_seconds())
@@ -185,6 +186,10 @@ class Upkeep:
             self._roster.grace_runs = grace is not None
         if grace is not None:
             self._take_census_in(grace)
+
+    def _tell(self, edges: Sequence[Edge]) -> None:
+        self._roster.departed.note_told(edges)
+        self._announcer.tell(edges)
 
     def _refresh(self) -> None:
         is_settled = self._lease.is_settled

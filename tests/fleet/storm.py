@@ -148,8 +148,11 @@ class Storm:
     async def _wrong_presence(self):
         """Return what presence says, where that is wrong."""
         there = {visitor.person.pk for visitor in self._visitors if visitor.is_live}
-        told = tellings.last_told(tellings.tellings(self._redis))
-        said = {"is_online": await presence.aonline_users(), "told": told}
+        told = tellings.tellings(self._redis)
+        said = {
+            "is_online": await presence.aonline_users(),
+            "told": tellings.online_as_told(told, there, self._store.losses),
+        }
         for number, visitor in enumerate(self._visitors):
             if visitor.watched is not None:
                 said[f"visitor {number}"] = {pk for pk, is_on in visitor.watched.items() if is_on}

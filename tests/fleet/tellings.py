@@ -1,13 +1,17 @@
 """What the receivers of `user_online` and `user_offline` were told, by all processes together."""
 
 import json
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tests.fleet.apps import TOLD
 
+#: How long before a loss something may have been told that is not known to all processes.
+DOUBT = timedelta(seconds=2)
+
 
 class Telling(NamedTuple):
-    """One call of a receiver: what happened when, and the process that told it."""
+    """One call of a receiver: what happened when (ISO 8601), and the process that told it."""
 
     pk: int
     is_online: bool
@@ -20,9 +24,17 @@ def tellings(redis):
     return [Telling(*json.loads(each)) for each in redis.lrange(TOLD, 0, -1)]
 
 
-def last_told(told):
-    """Return who is online, as told last."""
-    return {pk for pk, is_online in {each.pk: each.is_online for each in told}.items() if is_online}
+def online_as_told(told, there, losses):
+    """Return who is online, as told last.
+
+    Args:
+        there: who really is. What was told a moment before Redis lost its data may have become
+            wrong by that, without another word: it counts as right.
+        losses: as in `faults`.
+    """
+    last = {each.pk: each for each in told}
+    doubtful = {pk for pk, each in last.items() if _is_shortly_before(each.at, losses)}
+    return {pk for pk, each in last.items() if each.is_online} - doubtful | (there & doubtful)
 
 
 def faults(told, doubtful, losses):
@@ -47,6 +59,11 @@ def faults(told, doubtful, losses):
         elif before.is_online == each.is_online and not _is_lost(before, each, losses):
             found.append(f"not in turns: {each}, behind {before}")
     return found
+
+
+def _is_shortly_before(at, losses):
+    moments = [(datetime.fromisoformat(begin), end) for begin, end in losses]
+    return any((begin - DOUBT).isoformat() <= at <= end for begin, end in moments)
 
 
 def _is_lost(before, after, losses):

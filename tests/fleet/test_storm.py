@@ -25,7 +25,7 @@ from tests.presence.support import QUICK
 SEEDS = [int(each) for each in os.environ.get("FLEET_SEEDS", "1").split(",")]
 SECONDS = float(os.environ.get("FLEET_SECONDS", "1"))
 SERVER = {"daphne": Daphne, "uvicorn": Uvicorn}[os.environ.get("FLEET_SERVER", "daphne")]
-PROCESSES, VISITORS, USERS, PUBLISHERS = 3, 24, 8, 2
+PROCESSES, VISITORS, USERS, PUBLISHERS = 3, 24, 12, 2
 
 #: For all processes: nothing is lost because too little is kept.
 ENOUGH = {"BAZIS_WS_HISTORY_MESSAGES": 1_000_000, "BAZIS_WS_HISTORY_BYTES": 10**9}

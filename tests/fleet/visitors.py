@@ -1,6 +1,7 @@
 """Clients that come with their position, to any process, stay for a while and go."""
 
 import asyncio
+import contextlib
 import json
 from collections import Counter, defaultdict
 from typing import NamedTuple
@@ -62,7 +63,14 @@ class Visitor:
                 self.figures[type(error).__name__] += 1
             finally:
                 self.process, self.is_live, self.watched, self._next = None, False, None, None
-            await asyncio.sleep(self._chance.uniform(0, 0.1))
+            await self._be_away(quiet)
+
+    async def _be_away(self, quiet):
+        """Mostly a page is loaded again; sometimes it is closed for longer than a grace."""
+        await asyncio.sleep(self._chance.uniform(0, 0.1))
+        if self._chance.random() < 0.3:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(quiet.wait(), self._chance.uniform(0, 3))
 
     # --- what it does -----------------------------------------------------------------------
 
@@ -157,7 +165,7 @@ class Visitor:
         if person == self._next:
             self._next = None
         self.person, self.is_live, self._since = person, True, position
-        if recovered is False:
+        if recovered is False and not is_renewed:  # which may cross a `missed`
             self.gaps.append((now(), position))
         for name, stream in self.streams.items():
             account = self.accounts[stream]

@@ -230,6 +230,23 @@ async def test_nothing_overtakes_the_news(world):
     assert {place.next_offset for place in world.replay.places.values()} == {10, 2}
 
 
+async def test_a_session_that_begins_where_others_go_on(world):
+    """It has missed nothing: it read the stream after the loss, before the others were told."""
+    began = await world.replay.open(None)
+    mine = Position.parse(began.position["user"])
+    world.replay.give({**world.lost(MINE), "position": mine})
+    await asyncio.sleep(0)
+    assert world.messages() == []
+    world.replay.give(world.lost(ALL))
+    world.replay.give({**world.lost(ALL, 10), "position": (10, "ijklmnop")})
+    world.replay.give({**world.lost(ALL, 10), "position": (10, "ijklmnop")})
+    await asyncio.sleep(0)
+    [missed] = world.messages()
+    assert missed["position"] == {"common": "10.ijklmnop"}
+    world.replay.give(world.publish(MINE, 1))
+    assert world.values() == [1]
+
+
 async def test_a_closed_session_is_told_nothing(world):
     """Not even what was to be told."""
     await world.replay.open(None)

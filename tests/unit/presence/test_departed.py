@@ -3,6 +3,7 @@
 import pytest
 
 from bazis_ws_channels.presence.departed import Departed
+from bazis_ws_channels.presence.stores.base import Edge
 
 
 @pytest.fixture
@@ -35,5 +36,10 @@ def test_they_are_forgotten_when_their_grace_is_over(departed, clock):
     clock.move(1)
     departed.prune()
     assert departed.latest().keys() == {"2"}
+    departed.note_told([Edge("2", 1, True, 0, 0)])
+    assert departed.latest().keys() == {"2"}
+    departed.note_told([Edge("2", 2, False, 0, 0)])
+    assert departed.latest() == {}
+    departed.note("p", [("c", "3")], 9)
     departed.clear()
     assert departed.latest() == {}
