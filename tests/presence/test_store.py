@@ -533,6 +533,18 @@ async def test_release_leaves_nothing(world, redis):
     assert set(redis.keys("*")) <= {"user_ws.last_seen", "user_ws.seq"}
 
 
+async def test_a_process_that_is_released_with_connections_is_dead(world):
+    """It doesn't know of them, for the store has gone back in time: whoever comes buries it."""
+    await world.process("p")
+    await world.connect("p", "ghost", "1")
+    await world.ask(base.Release("p"))
+    assert await world.ask(base.Counts(["1"])) == [0]
+    await world.process("q")
+    assert (await world.census("q")).dead == ["p"]
+    assert await world.bury("q", "p") == ["1"]
+    assert (await world.census("q")).dead == []
+
+
 async def test_sessions_older_than_a_revocation_are_refused(world):
     """Tokens by their time of issue; Django sessions by how long ago they were looked at."""
     await world.process("p1")

@@ -187,7 +187,7 @@ class Renew(Question[bool | None]):
 
 @dataclass(frozen=True, slots=True)
 class Release(Question[None]):
-    """Release a lease. The process must have no connections."""
+    """Release a lease. A process that has connections, of which it doesn't know, is dead then."""
 
     process: str
 

@@ -126,7 +126,10 @@ class MemoryStore(_Holdings):
 
     def release(self, question: base.Release) -> None:
         """Answer `Release`."""
-        self._processes.remove(question.process)
+        process = self._processes.get(question.process)
+        process.lease_until = 0
+        if not process.records:
+            self._processes.remove(question.process)
 
     def intact(self, question: base.Intact) -> bool:
         """Answer `Intact`: nothing vanishes from here."""
