@@ -60,6 +60,11 @@ class Sentinels:
         """The port that the last sentinel names."""
         return self._state(self.ports[-1])["port"]
 
+    @property
+    def primary_ports(self):
+        """The ports that the sentinels name: one, when they agree."""
+        return {self._state(port)["port"] for port in self.ports}
+
     def fail_over(self):
         """Swap the roles, as planned."""
         before = self.primary_port
