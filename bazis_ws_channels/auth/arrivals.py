@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import random
 import time
@@ -10,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from channels.db import database_sync_to_async
 from django.views.decorators.debug import sensitive_variables
 
 from ..buckets import TokenBucket
@@ -19,7 +19,7 @@ from ..exceptions import ServerBusy
 from ..loops import LoopLocal
 from . import tokens
 from .anonymous import aanonymous_identity, is_anonymous
-from .identity import Identity, identify, identify_all
+from .identity import Identity, identify_all
 from .threads import DatabaseThread
 
 __all__ = ["Arrivals", "aauthenticate", "current_arrivals"]
@@ -37,10 +37,14 @@ _THREADS = 4
 _SLOW_SECONDS = 0.1
 #: Seconds within which a sign-in must be served, or it is refused at once.
 _SOON_SECONDS = 5.0
+#: The longest time after which those are told to come back, before jitter: nobody knows how long a
+#: database will hang, and a client obeys.
+_LATEST_SECONDS = 30.0
 #: Sign-ins that may wait, however fast they are served: each holds a socket.
 _MOST_WAITING = 10_000
 
 Answers = Sequence[Identity | Exception]
+Serve = Callable[[Sequence[tokens.Claims]], Answers]
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class _Arrival:
 
     claims: tokens.Claims
     answer: asyncio.Future[Identity]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
 @dataclass(slots=True)
@@ -77,7 +82,7 @@ class Arrivals:
 
     def __init__(
         self,
-        serve: Callable[[Sequence[tokens.Claims]], Answers] = identify_all,
+        serve: Serve = identify_all,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._serve = serve
@@ -111,7 +116,7 @@ class Arrivals:
         """
         wait = self.expected_seconds
         if not is_known and (wait > _SOON_SECONDS or len(self._waiting) >= _MOST_WAITING):
-            raise ServerBusy(_jittered(max(wait, 1.0)))
+            raise ServerBusy(_jittered(min(max(wait, 1.0), _LATEST_SECONDS)))
         answer: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Arrival(claims, answer))
         self._open_desk()
@@ -189,8 +194,7 @@ class Arrivals:
 
     async def _answer(self, desk: _Desk, batch: Sequence[_Arrival]) -> None:
         try:
-            claims = [arrival.claims for arrival in batch]
-            answers = await desk.thread.run(self._serve, claims)
+            answers = await desk.thread.run(_serve_all, self._serve, batch)
         except Exception as error:
             answers = [error] * len(batch)
         except BaseException:
@@ -206,6 +210,33 @@ class Arrivals:
                 arrival.answer.set_exception(answer)
             else:
                 arrival.answer.set_result(answer)
+
+
+def _serve_all(serve: Serve, batch: Sequence[_Arrival]) -> Answers:
+    """Serve a batch, in a thread: each user space by itself, in the context of a handshake that
+    names it. One that fails doesn't fail the others.
+    """
+    if conf.namespace_is_fixed:
+        return serve([arrival.claims for arrival in batch])
+    answers: dict[int, Identity | Exception] = {}
+    spaces: dict[str, list[int]] = {}
+    for number, arrival in enumerate(batch):
+        try:
+            spaces.setdefault(arrival.context.run(_namespace), []).append(number)
+        except Exception as error:
+            answers[number] = error
+    for numbers in spaces.values():
+        context = batch[numbers[0]].context
+        try:
+            found = context.run(serve, [batch[number].claims for number in numbers])
+        except Exception as error:
+            found = [error] * len(numbers)
+        answers.update(zip(numbers, found, strict=True))
+    return [answers[number] for number in range(len(batch))]
+
+
+def _namespace() -> str:
+    return conf.namespace
 
 
 def _jittered(seconds: float) -> float:
@@ -237,7 +268,4 @@ async def aauthenticate(token: str, *, is_known: bool = False) -> Identity:
     if is_anonymous(token):
         return await aanonymous_identity(token)
     claims = await tokens.averify(token)
-    if not conf.namespace_is_fixed:
-        # Each is looked up in the context of its own handshake, which names the tenant.
-        return await database_sync_to_async(identify)(claims)
     return await current_arrivals().identify(claims, is_known=is_known)

@@ -164,6 +164,7 @@ def identify_all(several: Sequence[tokens.Claims]) -> list[Identity | Exception]
     """
     if len(several) == 1:
         return [_result(None, several[0])]
+    _ = conf.namespace  # before the queries: a callable may choose their tenant
     model: Any = get_user_model()
     values: dict[str, list[str | int]] = {}
     for claims in several:

@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.kit import Client, Daphne, fetch
 from tests.kit.postgres import Postgres
+from tests.sessions.forging import sign
 
 pytestmark = pytest.mark.places
 
@@ -42,6 +43,28 @@ def server(project):
     """A server of all tenants."""
     with TenantsDaphne(env=project.env) as server:
         yield server
+
+
+async def test_sign_ins_of_several_tenants_at_once(project, server):
+    """They share turns and a thread; each user is looked up in the tenant of the handshake."""
+    names = ["a0", "b0", "a1", "b1"] * 10
+    async with AsyncExitStack() as stack:
+        clients = [
+            Client(
+                f"ws://{name[0]}.localhost:{server.port}/ws",
+                sign(name),
+                host="127.0.0.1",
+                port=server.port,
+            )
+            for name in names
+        ]
+        await asyncio.gather(*map(stack.enter_async_context, clients))
+        users = [(await client.subscribed())["user"] for client in clients]
+        assert users == [1 if name.endswith("0") else 2 for name in names]
+        url = f"ws://b.localhost:{server.port}/ws"
+        async with Client(url, sign("a0"), host="127.0.0.1", port=server.port) as stranger:
+            assert (await stranger.receive())["code"] == "user_not_found"
+    assert server.tracebacks == 0
 
 
 async def test_tenants_have_nothing_in_common(project, server):

@@ -3,13 +3,18 @@
 import asyncio
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.signals import connection_created
 
 from bazis_ws_channels.auth import keyring, tokens
 from bazis_ws_channels.auth.arrivals import Arrivals, aauthenticate
 from bazis_ws_channels.auth.identity import identify_all
+from bazis_ws_channels.auth.threads import DatabaseThread
 from bazis_ws_channels.exceptions import AuthenticationFailed, ServerBusy, TokenError
 from tests.kit import Client, RawSocket
 from tests.sessions import callables
@@ -147,11 +152,42 @@ async def test_what_takes_too_long_is_refused_at_once(queue, alice):
     with pytest.raises(ServerBusy) as refusal:
         await queue.identify(claims(alice.username))
     assert 8 <= refusal.value.retry_after <= 16
+    queue.now[0] += 600  # a lock on the table, say: it may be over the next moment
+    with pytest.raises(ServerBusy) as refusal:
+        await queue.identify(claims(alice.username))
+    assert 30 <= refusal.value.retry_after <= 60
     waiting.append(asyncio.create_task(queue.identify(claims(alice.username), is_known=True)))
     await asyncio.sleep(0)
     queue.database.may_answer.set()
     assert [(await each).user for each in waiting] == [alice, alice]
     assert (await queue.identify(claims(alice.username))).user == alice
+
+
+@pytest.fixture
+def opened():
+    """The database connections that were opened meanwhile."""
+    opened = []
+
+    def note(connection, **kwargs):
+        opened.append(connection)
+
+    connection_created.connect(note)
+    yield opened
+    connection_created.disconnect(note)
+
+
+async def test_a_thread_keeps_its_connection(alice, opened, monkeypatch):
+    """Whatever CONN_MAX_AGE says, which is for requests; for a minute."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+    thread = DatabaseThread()
+    for _ in range(3):
+        assert (await thread.run(identify_all, [claims("alice")]))[0].user == alice
+    assert len(opened) == 1
+    assert 50 < opened[0].close_at - time.monotonic() <= 60
+    opened[0].close_at = time.monotonic()
+    assert (await thread.run(identify_all, [claims("alice")]))[0].user == alice
+    assert len(opened) == 2
+    thread.close()
 
 
 async def test_a_database_that_fails_fails_all(queue, alice):
@@ -167,6 +203,63 @@ async def test_a_database_that_fails_fails_all(queue, alice):
         assert str(error) == "the database is out of reach"
     queue._serve = queue.database
     assert (await queue.identify(claims(alice.username))).user == alice
+
+
+# --- several user spaces --------------------------------------------------------------------
+
+space = ContextVar("space", default="")
+
+
+@pytest.fixture
+def spaces(settings):
+    """A project whose handshakes say which user space they are for."""
+    settings.BAZIS_WS_NAMESPACE = space.get
+
+
+async def from_space(name, sign_in, *args):
+    """Sign in by a handshake for a user space."""
+    space.set(name)
+    return await sign_in(*args)
+
+
+async def test_those_of_one_user_space_share_a_query(queue, spaces, alice, bob):
+    """And those of several share the turn; each is looked up where it belongs."""
+    asked = [("a", alice), ("b", alice), ("a", bob), ("b", bob)]
+    found = await asyncio.gather(
+        *(from_space(name, queue.identify, claims(user.username)) for name, user in asked)
+    )
+    assert [each.key for each in found] == [f"{name}|{user.pk}" for name, user in asked]
+    assert queue.database.batches == [[alice.username, bob.username]] * 2
+
+
+async def test_a_user_space_that_fails_fails_alone(queue, spaces, alice):
+    """One whose name is none, and one whose database is away."""
+
+    def serve(several):
+        if space.get() == "away":
+            raise RuntimeError("its database is away")
+        return identify_all(several)
+
+    queue._serve = serve
+    asked = ("a", "no name!", "away", "b")
+    signing_in = (from_space(name, queue.identify, claims(alice.username)) for name in asked)
+    found = await asyncio.gather(*signing_in, return_exceptions=True)
+    assert [found[0].key, found[3].key] == [f"a|{alice.pk}", f"b|{alice.pk}"]
+    assert isinstance(found[1], ImproperlyConfigured)
+    assert str(found[2]) == "its database is away"
+
+
+async def test_user_spaces_wait_in_the_queue_too(queue, spaces, alice, monkeypatch):
+    """In order, and no longer than there is hope: a crowd is told when to come back."""
+    monkeypatch.setattr("bazis_ws_channels.auth.arrivals.current_arrivals", lambda: queue)
+    queue.database.may_answer.clear()
+    first = asyncio.create_task(from_space("a", aauthenticate, sign("alice")))
+    await queue.database.has_begun()
+    queue.now[0] += 8
+    with pytest.raises(ServerBusy):
+        await from_space("a", aauthenticate, sign("alice"))
+    queue.database.may_answer.set()
+    assert (await first).key == f"a|{alice.pk}"
 
 
 # --- keys that a callable returns -----------------------------------------------------------

@@ -3,6 +3,7 @@
 docs/django.md shows this file.
 """
 
+import time
 from contextvars import ContextVar
 
 from channels.db import database_sync_to_async
@@ -10,6 +11,7 @@ from django.db import connection
 from django_tenants.utils import get_tenant_domain_model, schema_context
 
 _schema = ContextVar("schema", default=None)
+_known = {}  # host -> its schema, and until when that is believed
 
 
 def namespace():
@@ -38,8 +40,17 @@ class TenantMiddleware:
         return await self.inner(scope, receive, send)
 
 
+async def _schema_of(host):
+    schema, until = _known.get(host, (None, 0))
+    if time.monotonic() >= until:  # not at each of the handshakes that follow a restart
+        schema = await _looked_up(host)
+        if schema is not None:
+            _known[host] = schema, time.monotonic() + 60
+    return schema
+
+
 @database_sync_to_async
-def _schema_of(host):
+def _looked_up(host):
     with schema_context("public"):
         domains = get_tenant_domain_model().objects.filter(domain=host)
         return domains.values_list("tenant__schema_name", flat=True).first()
