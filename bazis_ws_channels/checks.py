@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from .auth import keys
 from .conf import Settings, conf
 from .redis.hosts import presence_host
+from .redis_checks import are_hosts_usable, check_hosts, check_layer_arguments
 
 __all__ = [
     "ALL_CHECKS",
@@ -28,7 +29,9 @@ __all__ = [
     "check_channel_layer",
     "check_daphne",
     "check_foreign_tokens",
+    "check_hosts",
     "check_ids",
+    "check_layer_arguments",
     "check_names",
     "check_presence",
     "check_tokens",
@@ -217,7 +220,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
 
 def check_presence(**kwargs: Any) -> list[CheckMessage]:
     """Find presence that is kept in one process where there may be several."""
-    if settings.DEBUG or presence_host() is not None:
+    if settings.DEBUG or not are_hosts_usable() or presence_host() is not None:
         return []
     message = "Presence is kept in the process: others see nobody online, and limits don't hold."
     hint = "Set BAZIS_WS_REDIS_URL, or use a channel layer in Redis."
@@ -331,6 +334,8 @@ ALL_CHECKS = (
     check_user_field,
     check_ids,
     check_channel_layer,
+    check_hosts,
+    check_layer_arguments,
     check_presence,
     check_daphne,
     check_application,

@@ -13,6 +13,7 @@ from .conf import conf
 from .redis.blocking import exchange
 from .redis.commands import Command
 from .redis.hosts import Host, hosts_of, presence_host
+from .redis_checks import are_hosts_usable
 
 __all__ = ["check_cluster", "check_cluster_names"]
 
@@ -72,7 +73,9 @@ def _of_nodes(cluster: Host, nodes: Iterable[Host]) -> Iterator[CheckMessage]:
 
 
 def _hosts() -> Iterator[tuple[Host, str]]:
-    """Yield the hosts in use, each with the setting that names it."""
+    """Yield the hosts in use, each with the setting that names it; none if one is named wrongly."""
+    if not are_hosts_usable():
+        return
     layer = getattr(settings, "CHANNEL_LAYERS", {}).get("default", {})
     if layer.get("BACKEND") == _OUR_LAYER:
         for host in hosts_of(layer.get("CONFIG", {}).get("hosts")):

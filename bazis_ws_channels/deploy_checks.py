@@ -18,6 +18,7 @@ from .conf import conf
 from .redis.blocking import exchange
 from .redis.commands import Command
 from .redis.hosts import Host, presence_host
+from .redis_checks import are_hosts_usable
 
 __all__ = [
     "ALL_CHECKS",
@@ -104,7 +105,7 @@ def check_cookies(**kwargs: Any) -> list[CheckMessage]:
 
 def check_redis_keeps(**kwargs: Any) -> list[CheckMessage]:
     """Find a presence Redis that forgets: revocations would be among what it evicts."""
-    host = presence_host()
+    host = presence_host() if are_hosts_usable() else None
     policy = None if host is None else _eviction_policy(host)
     if policy is None:
         return []
@@ -115,7 +116,7 @@ def check_redis_keeps(**kwargs: Any) -> list[CheckMessage]:
 
 def check_redis_is_not_a_cache(**kwargs: Any) -> list[CheckMessage]:
     """Find presence in a database that `cache.clear()` empties."""
-    host = presence_host()
+    host = presence_host() if are_hosts_usable() else None
     own = None if host is None else _database(host)
     if own is None:
         return []

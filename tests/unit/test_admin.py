@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User as DjangosUser
 from django.core.paginator import Page, Paginator
 from django.db.models import Q
 from django.test import RequestFactory
@@ -110,6 +111,17 @@ def test_a_page_is_one_round_trip(store, make_user, request_of_staff, monkeypatc
     assert store.asked == ["Statuses"]
     assert [own.ws_online(user) for user in page.result_list] == [True, False]
     assert store.asked == ["Statuses"]
+
+
+def test_djangos_own_user(store, request_of_staff, settings, monkeypatch):
+    """It has no mixin, and needs none: in a list, and alone as on the page of one user."""
+    settings.AUTH_USER_MODEL = "auth.User"
+    monkeypatch.setattr(PageOfUsers, "users", [DjangosUser(pk=1), DjangosUser(pk=2)])
+    own = Admin(DjangosUser, admin.AdminSite())
+    page = own.get_changelist_instance(request_of_staff())
+    assert [own.ws_online(user) for user in page.result_list] == [True, False]
+    assert store.asked == ["Statuses"]
+    assert [own.ws_online(DjangosUser(pk=pk)) for pk in (1, 2, None)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

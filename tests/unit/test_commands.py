@@ -88,6 +88,13 @@ def test_who_is_online(online, people, monkeypatch):
     assert run("ws_online").splitlines() == ["1\tuser1", "9\t(deleted)", "2 online."]
 
 
+def test_who_is_online_while_redis_is_away(people, settings):
+    """Not "0 online": nobody knows."""
+    settings.BAZIS_WS_REDIS_URL = "redis://127.0.0.1:1"
+    with pytest.raises(CommandError, match="Redis is out of reach"):
+        run("ws_online")
+
+
 def test_a_token(people):
     """Alone, for a script."""
     assert verify(run("ws_token", "user1", "--lifetime", "60")).user == "user1"

@@ -3,9 +3,12 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from ... import presence
+from ...exceptions import PresenceUnavailable
+from ...presence.stores import get_store
+from ...presence.stores.base import OnlineCount
 from ._user import mention_one_process
 
 
@@ -17,6 +20,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one user a line, then the number."""
         mention_one_process(self)
+        try:
+            get_store().ask(OnlineCount())  # `presence` would say that nobody is online
+        except PresenceUnavailable as error:
+            raise CommandError(str(error)) from error
         pks = presence.online_users()
         users: Any = get_user_model()._default_manager.in_bulk(pks)
         for pk in sorted(pks, key=str):
