@@ -10,6 +10,11 @@ connections has ended.
 from __future__ import annotations
 
 import gc
+from typing import Any
+
+from asgiref.sync import SyncToAsync
+from django.core.signals import request_finished
+from django.db import connections
 
 from ..conf import conf
 from ..counters import counts
@@ -45,6 +50,16 @@ def calm_collector() -> None:
         _is_calm = True
         gc.freeze()
         gc.set_threshold(*_CALM)
+        request_finished.connect(_close, dispatch_uid="bazis_ws_channels.connections")
+
+
+def _close(**kwargs: Any) -> None:
+    """Close the database connections of a request that has a thread of its own, as under ASGI: the
+    thread ends with it, so that ``CONN_MAX_AGE`` keeps them for nobody. They are in cycles, and
+    would be open until all objects are examined.
+    """
+    if SyncToAsync.thread_sensitive_context.get(None) is not None:
+        connections.close_all()
 
 
 def collect_ended() -> None:

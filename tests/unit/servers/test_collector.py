@@ -2,8 +2,11 @@
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core.signals import request_finished
 
 from bazis_ws_channels.counters import counts
 from bazis_ws_channels.servers import collector, has_arrived
@@ -28,6 +31,7 @@ def start_up(monkeypatch):
     monkeypatch.setattr(counts, "connections", 0)
     gc.set_threshold(*PYTHONS_OWN)
     yield
+    request_finished.disconnect(dispatch_uid="bazis_ws_channels.connections")
     gc.set_threshold(*before)
     if not frozen:
         gc.unfreeze()
@@ -77,6 +81,25 @@ async def test_the_more_connections_the_rarer(garbage):
     assert garbage() is not None
     end(1)
     assert garbage() is None
+
+
+async def test_a_request_leaves_no_database_connection_to_the_collector(monkeypatch):
+    """Under ASGI its thread ends with it, and a connection with CONN_MAX_AGE would stay open until
+    all objects are looked at. One of a thread that goes on is left alone.
+    """
+    closed = []
+    monkeypatch.setattr(
+        collector, "connections", SimpleNamespace(close_all=lambda: closed.append(1))
+    )
+    finish = sync_to_async(request_finished.send)
+    async with ThreadSensitiveContext():
+        await finish(sender=None)
+        assert not closed
+        await has_arrived(print)
+        await finish(sender=None)
+        assert closed == [1]
+    await finish(sender=None)
+    assert closed == [1]
 
 
 @pytest.mark.parametrize("thresholds", [(20_000, 3, 4), (2000, 10, 0)])
