@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from django.test import Client
 
 pytest.importorskip("prometheus_client")
 
@@ -97,6 +98,26 @@ def test_prometheus_takes_the_files(tmp_path):
         text=True, capture_output=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health"])
+def test_the_settings_let_prometheus_in(settings, path):
+    """It asks for its target, without TLS; Django's own middleware refuses that by default."""
+    settings.ROOT_URLCONF = "tests.operating.urls"
+    settings.MIDDLEWARE = [
+        "django.middleware.security.SecurityMiddleware",
+        "django.middleware.common.CommonMiddleware",
+    ]
+    settings.SECURE_SSL_REDIRECT = True
+    target = re.search(r'targets: \["([^"]+)"', SNIPPETS["prometheus.yml"])[1]
+    settings.ALLOWED_HOSTS = ["example.com"]
+    assert Client().get(path, HTTP_HOST=target).status_code == 400
+    allowed = {}
+    exec(SNIPPETS["scraped"], allowed)
+    settings.ALLOWED_HOSTS = allowed["ALLOWED_HOSTS"]
+    assert Client().get(path, HTTP_HOST=target).status_code == 301
+    settings.SECURE_REDIRECT_EXEMPT = allowed["SECURE_REDIRECT_EXEMPT"]
+    assert Client().get(path, HTTP_HOST=target).status_code == 200
 
 
 #: For each alert: series of which it knows, minute by minute, in which it fires after 10 minutes.
