@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeVar
+
+from .locks import ProcessLock
 
 __all__ = ["LoopLocal", "Turn"]
 
@@ -31,7 +32,7 @@ class LoopLocal(Generic[T]):
     def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]]) -> None:
         self._make = make
         self._close = close
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._values: dict[asyncio.AbstractEventLoop, T] = {}
         self._holders: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
 

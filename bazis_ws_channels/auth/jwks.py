@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ..exceptions import JwksUnavailable
+from ..locks import ProcessLock
 
 __all__ = ["RemoteKeys", "from_url"]
 
@@ -63,7 +64,7 @@ class RemoteKeys:
         self.url = url
         self._lifespan = lifespan_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._keys: list[Jwk] | None = None
         self._loaded_at = self._asked_at = self._asked_for_kid_at = float("-inf")
         self._request: threading.Thread | None = None

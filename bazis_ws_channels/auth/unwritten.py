@@ -8,13 +8,13 @@ new password, a deactivation and a deletion are found in the database; a log-out
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from .. import sending
 from ..exceptions import PresenceUnavailable, PublishError
+from ..locks import ProcessLock
 from ..presence.stores import get_store
 from ..presence.stores.base import RevokeBefore, RevokeToken
 from ..types import GroupMessage
@@ -41,7 +41,7 @@ class Unwritten:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: dict[Revocation, str | None] = {}
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._pause_seconds = _FIRST_SECONDS
         self._next_at = 0.0
 

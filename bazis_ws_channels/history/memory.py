@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..locks import ProcessLock
 from ..types import Event
 from .commands import ONCE_SECONDS, limits
 from .positions import Entry, Position, Tail, new_mark
@@ -59,7 +59,7 @@ class MemoryStreams:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._streams: dict[str, _Stream] = {}
         self._results = Results(clock)
         self._published = Results(clock)

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2] / PACKAGE
 #: From the ground up: a module may import from lower floors, and from its own package.
 FLOORS = [
     {
-        "buckets", "conf", "counters", "exceptions", "groups", "loops", "membership", "parcels",
-        "protocol", "signals", "times", "types", "users",
+        "buckets", "conf", "counters", "exceptions", "groups", "locks", "loops", "membership",
+        "parcels", "protocol", "signals", "times", "types", "users",
     },
     {"redis", "servers"},
     {"history"},
@@ -190,6 +190,20 @@ def test_own_modules_are_imported_relatively():
     """So that the rules here see them all."""
     paths = [(module, path) for module in trees() for path, _ in foreign_imports(module)]
     assert not [pair for pair in paths if pair[1].startswith(PACKAGE)]
+
+
+def test_every_lock_of_threads_is_one_that_no_fork_leaves_held():
+    """A child would wait for ever."""
+    kinds = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore"}
+    users = {
+        module
+        for module in trees()
+        for node in nodes(module)
+        if isinstance(node, ast.Attribute)
+        and node.attr in kinds
+        and getattr(node.value, "id", "") == "threading"
+    }
+    assert users == {"locks"}
 
 
 def test_only_serializers_and_viewsets_need_rest_framework():

@@ -5,11 +5,11 @@ The same questions and answers as in Redis, seen by this process alone.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ...locks import ProcessLock
 from . import base
 from .base import Edge, Question
 from .ledger import Changes, Processes, Revocations, Sessions
@@ -24,7 +24,7 @@ class _Holdings:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._processes = Processes(self._now)
         self._sessions = Sessions(self._processes)
         self._changes = Changes(self._processes.is_alive)
