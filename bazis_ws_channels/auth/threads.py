@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import connections, router
+from django.db import Error, connections, router
 
 __all__ = ["DatabaseThread"]
 
@@ -51,14 +51,37 @@ class DatabaseThread:
 
 
 def _keep(function: Callable[..., T], *args: Any) -> T:
-    """Call a function; don't let its connections be closed behind it."""
+    """Call a function, and don't let its connections be closed behind it.
+
+    One that was kept may have died meanwhile, by a restart of the database, or because a balancer
+    forgot it. The function is then called again, over a new one.
+    """
+    kept = [each for each in connections.all(initialized_only=True) if each.connection is not None]
     try:
+        try:
+            result = function(*args)
+        except Error:
+            if not _drop_dead(kept):
+                raise
+        else:
+            if not _drop_dead(kept):
+                return result
         return function(*args)
     finally:
         now = time.monotonic()
         for connection in connections.all(initialized_only=True):
             if connection.close_at is not None and connection.close_at <= now:
                 connection.close_at = now + _KEEP_SECONDS
+
+
+def _drop_dead(kept: Sequence[Any]) -> bool:
+    """Close those connections that have failed and are of no use any more. Tell whether there are
+    any, also where the error was caught.
+    """
+    dead = [each for each in kept if each.errors_occurred and not each.is_usable()]
+    for connection in dead:
+        connection.close()
+    return bool(dead)
 
 
 async def _must_share() -> bool:

@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 
 from tests.kit import Client, fetch, manage
 from tests.kit.postgres import Postgres
+from tests.sessions.forging import sign
 
 
 def test_the_transaction_is_that_of_the_user_s_database(run, published, tmp_path):
@@ -59,4 +60,23 @@ async def test_pages_of_a_process_with_sockets_leave_no_connection_open(daphne, 
     async with Client(server.ws) as client:
         await client.settle()
         assert await asyncio.to_thread(ask) <= 5
+    assert server.tracebacks == 0
+
+
+@pytest.mark.places
+async def test_a_database_that_was_restarted_costs_no_sign_in(daphne, postgres):
+    """The connections that sign-ins keep have died with it."""
+    url = postgres.create("restarted")
+    databases = {"default": dj_database_url.parse(url)}
+    await asyncio.to_thread(manage, "migrate", DATABASES=databases)
+    await asyncio.to_thread(manage, "shell", "--no-imports", "-c", USERS, DATABASES=databases)
+    server = await sync_to_async(daphne)(DATABASES=databases)
+    async with Client(server.ws, sign("user1")) as client:
+        await client.subscribed()
+    with psycopg.connect(url, autocommit=True) as own:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+        assert own.execute(ends).fetchall()
+    async with Client(server.ws, sign("user2")) as client:
+        await client.subscribed()
     assert server.tracebacks == 0
