@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .. import sending
@@ -100,7 +102,7 @@ def disconnect_key(key: str, code: str = "logged_out", *, revoke: bool = True) -
     return connections
 
 
-def revoke_before(user: Any, moment: float | None = None) -> None:
+def revoke_before(user: Any, moment: datetime | float | None = None) -> None:
     """Refuse all tokens of `user` issued before `moment`, and end the sessions opened by them.
 
     A token without ``iat`` counts as issued before; a Django session goes on, for it has no
@@ -108,9 +110,9 @@ def revoke_before(user: Any, moment: float | None = None) -> None:
 
     Args:
         user: an instance or a primary key.
-        moment: seconds since the epoch; by default now, by the clock of the presence store.
-            Tokens bear the time of the host that issued them: if hosts' clocks differ by a
-            second, so does what counts as before.
+        moment: a datetime (a naive one is of ``TIME_ZONE``), or seconds since the epoch; by default
+            now, by the clock of the presence store. Tokens bear the time of the host that issued
+            them: if hosts' clocks differ by a second, so does what counts as before.
 
     Raises:
         PublishError, PresenceUnavailable: Redis is out of reach. The revocation is kept, and
@@ -125,7 +127,7 @@ def revoke_before(user: Any, moment: float | None = None) -> None:
         sending.send([_ending(key, "logged_out", before=before_us)])
 
 
-async def arevoke_before(user: Any, moment: float | None = None) -> None:
+async def arevoke_before(user: Any, moment: datetime | float | None = None) -> None:
     """Async twin of `revoke_before`."""
     key = await in_space(key_of, pk_of(user))
     question = _before(key, moment, cookies=False)
@@ -193,7 +195,11 @@ def _claims_and_key(token: str) -> tuple[tokens.Claims, str | None]:
         return claims, None
 
 
-def _before(key: str, moment: float | None, *, cookies: bool = True) -> RevokeBefore:
+def _before(key: str, moment: datetime | float | None, *, cookies: bool = True) -> RevokeBefore:
+    if isinstance(moment, datetime):
+        if timezone.is_naive(moment):
+            moment = timezone.make_aware(moment, timezone.get_default_timezone())
+        moment = moment.timestamp()
     before_us = None if moment is None else microseconds(moment)
     return RevokeBefore(key, before_us, int(conf.BAZIS_WS_REVOCATION_SECONDS), cookies)
 

@@ -1,10 +1,13 @@
 """Who somebody is: what needs no database."""
 
 import time
+from datetime import timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AnonymousUser
 from django.db import DataError
+from django.utils import timezone
 
 from bazis_ws_channels import auth
 from bazis_ws_channels.auth import tokens
@@ -85,6 +88,18 @@ def test_disconnect_revokes_unless_told_otherwise(people):
     assert auth.disconnect(people["user1"]) == 0
     with pytest.raises(AuthenticationFailed):
         user_from_token(token)
+
+
+@pytest.mark.parametrize("is_aware", [True, False])
+def test_the_moment_of_a_revocation_may_be_a_datetime(people, settings, is_aware):
+    """A naive one is of TIME_ZONE, as in the ORM."""
+    settings.TIME_ZONE = "Asia/Tokyo"
+    token = issue(people["user1"])
+    for hours, is_void in [(-1, False), (1, True)]:
+        moment = timezone.now() + timedelta(hours=hours)
+        naive = timezone.make_naive(moment, timezone.get_default_timezone())
+        auth.revoke_before(1, moment if is_aware else naive)
+        assert async_to_sync(get_revoked)(people["user1"], token) is is_void
 
 
 async def test_async_twins(people):
