@@ -7,11 +7,13 @@ users who have left and are yet to be told offline.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..times import microseconds
 from .lease import Lease
 from .roster import Roster
 from .stores import get_store
-from .stores.base import Records, Seen, Statuses
+from .stores.base import Record, Records, Seen, Statuses
 
 __all__ = ["audit"]
 
@@ -21,19 +23,19 @@ _BATCH = 500
 _LATENCY_SECONDS = 5
 
 
-async def audit(lease: Lease, roster: Roster) -> bool:
-    """Enter what the store has wrong as departures that are to be written. Return whether it lacks
-    records of open sessions.
+async def audit(lease: Lease, roster: Roster) -> Sequence[Record]:
+    """Enter sessions whose end the store doesn't know as departures that are to be written. Return
+    open sessions that it doesn't know.
 
     Raises:
         PresenceUnavailable: the store is out of reach.
     """
-    is_complete = await _compare_records(lease, roster)
+    missing = await _compare_records(lease, roster)
     await _find_forgotten(roster)
-    return is_complete
+    return missing
 
 
-async def _compare_records(lease: Lease, roster: Roster) -> bool:
+async def _compare_records(lease: Lease, roster: Roster) -> Sequence[Record]:
     missing, cursor = dict(roster.written()), "0"
     while True:
         page = await get_store().aask(Records(lease.name, cursor, _BATCH))
@@ -42,7 +44,7 @@ async def _compare_records(lease: Lease, roster: Roster) -> bool:
             missing.pop(session_id, None)
         cursor = page.cursor
         if cursor == "0":
-            return not roster.still_open(missing.items())
+            return roster.still_open(missing.items())
 
 
 async def _find_forgotten(roster: Roster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -16,12 +17,13 @@ from .census import LeaseLost, take_census
 from .lease import Lease
 from .roster import Roster
 from .stores import get_store
-from .stores.base import Edge
+from .stores.base import Connect, Edge, Token
 
 __all__ = ["Job", "Upkeep", "period_seconds"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
+_MISSING = "Presence records are missing in Redis; writing them again."
 #: Without peers there is nobody to look after: only what earlier processes left behind.
 _LONELY_SECONDS = 60.0
 
@@ -155,19 +157,26 @@ class Upkeep:
             self._roster.departed.prune()
 
     async def _audit(self) -> None:
-        is_complete = await audit(self._lease, self._roster)
+        missing = await audit(self._lease, self._roster)
         self._replies_lost = True  # a change that is told may be back, as this process's
         self._agenda.put_now(Job.WRITE_DEPARTURES, Job.CENSUS)
-        if not is_complete:
-            logger.warning("Presence records are missing in Redis; writing them again.")
-            self._agenda.put_now(Job.RESTORE)
+        if missing:
+            logger.warning(_MISSING)
+        for session_id, key in missing:
+            # As if it began now, which tells the change: the user may have been told offline.
+            question = Connect(self._lease.name, session_id, key, sys.maxsize, Token(age_us=0))
+            self._announcer.tell((await get_store().aask(question)).edges)
+            if session_id not in self._roster:  # it has ended meanwhile
+                self._roster.note_ended([(session_id, key)])
 
     async def _check_records(self) -> None:
         self._agenda.put(Job.CHECK_RECORDS, period_seconds())
         if self._announcer.has_left_over:
             self._agenda.put_now(Job.ANNOUNCE_AGAIN)
-        if not await self._roster.is_intact():
-            logger.warning("Presence records are missing in Redis; writing them again.")
+        is_intact = await self._roster.is_intact()
+        self._note_contact()
+        if not is_intact and Job.AUDIT not in self._agenda:
+            logger.warning(_MISSING)
             self._agenda.put_now(Job.RESTORE)
 
     async def _take_census(self) -> None:

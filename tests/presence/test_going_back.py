@@ -105,6 +105,28 @@ async def test_a_session_of_which_redis_knows_nothing(server, alice, bob, redis)
     await until(lambda: told(redis) == [f"online:{alice.pk}", f"offline:{alice.pk}"])
 
 
+async def test_a_session_of_which_redis_knows_nothing_and_whose_user_was_told_offline(
+    server, alice, bob, redis
+):
+    """By another process, after Redis had gone back: it is told online again."""
+    client = server.valkey.client
+    async with Client(server.ws, bob.ws_token()) as watcher:
+        await watcher.subscribed()
+        async with Client(server.ws, alice.ws_token()) as tab:
+            await tab.subscribed()
+            assert await watcher.watch(alice) == [True]
+            await until(lambda: not client.exists("user_ws.edges"))
+            [(session, process)] = client.hgetall(alice.ws_session).items()
+            pipe = client.pipeline()
+            pipe.hdel(alice.ws_session, session).srem("user_ws.online", str(alice.pk))
+            pipe.hdel(f"user_ws.process.{process}", session)
+            pipe.execute()
+            client.client_kill_filter(_type="normal")
+            await until(lambda: told(redis, alice) == [f"online:{alice.pk}"] * 2)
+            assert client.hgetall(alice.ws_session) == {session: process}
+            assert await watcher.settle() == []
+
+
 async def test_a_session_that_began_and_ended_in_vain(server, alice, bob, redis):
     """Redis knows neither: its user was told online, and is told offline."""
     async with Client(server.ws, bob.ws_token()) as watcher:

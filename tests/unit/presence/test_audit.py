@@ -32,11 +32,11 @@ class World(Parts):
         self.store.kinds()
 
     async def audit(self):
-        """Compare, and write what was found; return it."""
-        is_complete = await audit(self.lease, self.roster)
+        """Compare, and write what was found; return what is missing, and what was written."""
+        missing = await audit(self.lease, self.roster)
         self.store.kinds()
         await self.roster.write_departures()
-        return is_complete, [each for each in self.store.asked if isinstance(each, Disconnect)]
+        return missing, [each for each in self.store.asked if isinstance(each, Disconnect)]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def world(clock, store, watcher):
 
 async def test_all_is_right(world):
     """Then nothing follows, and nobody is asked for who has not left."""
-    assert await audit(world.lease, world.roster) is True
+    assert await audit(world.lease, world.roster) == []
     assert world.store.kinds() == [Records]
     assert not world.roster.has_departures
 
@@ -58,8 +58,8 @@ async def test_a_session_that_is_back(world):
     """Its end is written again."""
     await world.leave("a")
     world.store.ask(Connect(world.lease.name, "a", "1", 9, Token(age_us=0)))
-    is_complete, [question] = await world.audit()
-    assert is_complete
+    missing, [question] = await world.audit()
+    assert missing == []
     assert (question.records, question.lost) == ([("a", "1")], None)
     assert "1" not in world.store._sessions
 
@@ -67,24 +67,24 @@ async def test_a_session_that_is_back(world):
 async def test_a_session_that_is_missing(world):
     """Unless it has left meanwhile."""
     del world.store._processes[world.lease.name].records["a"]
-    assert await world.audit() == (False, [])
+    assert await world.audit() == ([("a", "1")], [])
     world.store.meanwhile[Records] = lambda: world.roster.remove("a")
-    assert await audit(world.lease, world.roster) is True
+    assert await audit(world.lease, world.roster) == []
 
 
 async def test_a_session_that_is_not_yet_written(world):
     """It is neither missing nor strange."""
     world.roster.add("c", "3", world.watcher)
-    assert await world.audit() == (True, [])
+    assert await world.audit() == ([], [])
     world.store.ask(Connect(world.lease.name, "c", "3", 9, Token(age_us=0)))
-    assert await world.audit() == (True, [])
+    assert await world.audit() == ([], [])
 
 
 async def test_whoever_left_is_known(world):
     """By the time at which the user was seen last."""
     await world.leave("a", "b")
     world.store.kinds()
-    assert await audit(world.lease, world.roster) is True
+    assert await audit(world.lease, world.roster) == []
     assert world.store.kinds() == [Records, Statuses]
     assert not world.roster.has_departures
 
@@ -98,7 +98,7 @@ async def test_whoever_left_is_forgotten(world, monkeypatch):
     assert question.records == [("a", "1"), ("b", "2")]
     assert question.lost == world.lease.name
     assert world.store._sessions.leaving.keys() == {"1", "2"}
-    assert await world.audit() == (True, [])
+    assert await world.audit() == ([], [])
 
 
 async def test_who_was_seen_long_before(world, clock):
@@ -118,4 +118,4 @@ async def test_who_is_back_on_another_process(world):
     world.roster.add("c", "1", world.watcher)
     await world.write("c", "1")
     world.store._sessions.seen.clear()
-    assert await world.audit() == (True, [])
+    assert await world.audit() == ([], [])

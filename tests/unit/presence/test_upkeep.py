@@ -7,6 +7,7 @@ from bazis_ws_channels.presence.agenda import Agenda
 from bazis_ws_channels.presence.census import LeaseLost
 from bazis_ws_channels.presence.stores.base import (
     Census,
+    Connect,
     Edge,
     Register,
     Restore,
@@ -207,6 +208,36 @@ async def test_over_a_new_connection_the_store_may_have_gone_back(world):
         assert Job.AUDIT not in world.agenda
 
 
+def lose(world):
+    """Let the store know nothing of the session a."""
+    store = world.store
+    del store._processes[world.lease.name].records["a"]
+    store._sessions.remove("1", "a")
+    store._sessions.online.discard("1")
+    store.kinds()
+
+
+async def test_a_session_that_ends_while_it_is_written_again(world):
+    """It is taken off again."""
+    await world.connect()
+    lose(world)
+    world.store.meanwhile[Connect] = lambda: world.roster.remove("a")
+    await world.upkeep.do(Job.AUDIT)
+    assert world.roster.has_departures
+    await world.upkeep.do(Job.WRITE_DEPARTURES)
+    assert world.store._sessions.live("1") == 0
+
+
+async def test_records_that_are_missing_over_a_new_connection_are_left_to_the_audit(world):
+    """It tells the change, too."""
+    await world.connect()
+    world.due()
+    del world.store._processes._known[world.lease.name]
+    world.store.openings += 1
+    await world.upkeep.do(Job.CHECK_RECORDS)
+    assert world.due() == [Job.AUDIT]
+
+
 async def test_what_an_audit_finds_is_written(world, caplog):
     """Sessions that are missing, and the end of those that are there in vain; and changes that had
     been told are looked for.
@@ -216,11 +247,13 @@ async def test_what_an_audit_finds_is_written(world, caplog):
     await world.upkeep.do(Job.AUDIT)
     assert world.due() == [Job.WRITE_DEPARTURES, Job.CENSUS]
     assert "records are missing" not in caplog.text
-    world.store._processes[world.lease.name].records.clear()
-    world.store.kinds()
+    lose(world)
     await world.upkeep.do(Job.AUDIT)
-    assert world.due() == [Job.RESTORE, Job.WRITE_DEPARTURES, Job.CENSUS]
+    assert world.due() == [Job.WRITE_DEPARTURES, Job.CENSUS]
     assert "records are missing" in caplog.text
+    assert world.store._sessions.live("1") == 1
+    await world.announcer.drain()
+    assert [question.edges[0][0] for question in world.store.asked[-1:]] == ["1"]
     world.store.asked.clear()
     await world.upkeep.do(Job.CENSUS)
     assert [question.own for question in world.store.asked] == [True]
