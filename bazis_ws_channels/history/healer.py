@@ -66,8 +66,7 @@ class Healer:
     def unfollow(self, channels: Sequence[str]) -> None:
         """Do so for one session less."""
         for channel in channels:
-            follower = self.followers.get(channel)
-            if follower is not None:
+            if (follower := self.followers.get(channel)) is not None:
                 follower.sessions -= 1
                 if not follower.sessions:
                     del self.followers[channel]
@@ -123,8 +122,7 @@ class Healer:
         if not self.followers:
             return
         for follower in self.followers.values():
-            if follower.held is None:
-                follower.held = []
+            follower.held = follower.held or []
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._heal())
         else:
@@ -148,10 +146,9 @@ class Healer:
             except Exception:
                 logger.exception("Reading what was missed failed; it goes on.")
                 is_whole = False
-            if is_whole:
-                if not self._is_asked_again:
-                    return
-            else:
+            if is_whole and not self._is_asked_again:
+                return
+            if not is_whole:
                 await asyncio.sleep(wait * random.uniform(0.5, 1))
                 wait = min(_LONGEST_SECONDS, wait * 2)
 
@@ -159,8 +156,8 @@ class Healer:
         """Read the ends of the streams that are held, and catch up; False where Redis is away."""
         following = {c: f for c, f in self.followers.items() if f.held is not None}
         held = {channel: len(follower.held or ()) for channel, follower in following.items()}
-        since = [follower.last for follower in following.values()]
-        answers = await self._reader.answers(list(following), since)
+        since = {channel: follower.last for channel, follower in following.items()}
+        answers = await self._reader.answers(list(following), list(since.values()))
         pairs = zip(following, answers, strict=True)
         tails = {channel: answer for channel, answer in pairs if isinstance(answer, Tail)}
         errors = {explain(each) for each in answers if not isinstance(each, Tail)}
@@ -169,7 +166,10 @@ class Healer:
             async with following[channel].lock:
                 pass  # whoever is still to get a message of a lost history gets it before the break
         # Whoever came after the last one had left follows anew, and was given none of it.
-        known = {c: following[c] for c in tails if self.followers.get(c) is following[c]}
+        present = {c: following[c] for c in tails if self.followers.get(c) is following[c]}
+        # Where the first session has begun meanwhile, what is missing since was not asked for.
+        known = {c: follower for c, follower in present.items() if follower.last == since[c]}
+        self._is_asked_again |= len(known) < len(present)
         gaps = self._catch_up(known, tails)
         for number, (channel, entries) in enumerate(gaps.items(), 1):
             if number % _STREAMS_A_TURN == 0:

@@ -5,6 +5,9 @@ seconds there are two primaries, and clients of both.
 """
 
 import asyncio
+import contextlib
+
+import redis
 
 from tests.fleet.store import now
 from tests.kit import Sentinels, wait_until
@@ -42,11 +45,15 @@ class SentinelStore:
         """Close all connections that subscribe."""
         await asyncio.to_thread(self.client.client_kill_filter, _type="pubsub")
 
+    async def rest(self):
+        """Wait until all is as it should be."""
+        await asyncio.to_thread(wait_until, self._is_replicated, 60)
+
     async def kill(self, chance):
         """Kill the primary. When all sentinels name another one, it comes back, empty; some seconds
         later Sentinel makes a replica of it.
         """
-        await asyncio.to_thread(wait_until, self._is_replicated, 60)
+        await self.rest()
         begun_at = now()
         await asyncio.to_thread(self._kill)
         self.losses.append((begun_at, now()))
@@ -61,5 +68,7 @@ class SentinelStore:
         """Tell whether the other server follows the primary."""
         primary = self._primary
         other = next(each for each in self._sentinels.servers if each is not primary)
-        state = other.client.info("replication")
-        return state["role"] == "slave" and state["master_link_status"] == "up"
+        with contextlib.suppress(redis.ConnectionError):  # it has just been killed
+            state = other.client.info("replication")
+            return state["role"] == "slave" and state["master_link_status"] == "up"
+        return False

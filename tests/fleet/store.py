@@ -47,6 +47,10 @@ class Store:
         """An administrator's client of the present primary."""
         return self.primary.client
 
+    async def rest(self):
+        """Wait until the replica has all that the primary had at the call, or more."""
+        await asyncio.to_thread(wait_until, self._is_replicated, 60)
+
     # --- what loses nothing -----------------------------------------------------------------
 
     async def cut_subscriptions(self, chance):
@@ -80,9 +84,9 @@ class Store:
 
     async def hand_over(self, chance):
         """Let the replica take over as planned: writes wait until it has all."""
-        await asyncio.to_thread(self._await_replica)
+        await self.rest()
         await asyncio.to_thread(self.client.client_pause, 60_000, all=False)
-        await asyncio.to_thread(self._await_replica)
+        await self.rest()
         await asyncio.to_thread(self._replica.client.replicaof, "NO", "ONE")
         await self._swap(is_cut=chance.random() < 0.5)
 
@@ -98,7 +102,7 @@ class Store:
 
     async def go_back(self, chance):
         """Let the replica take over without the newest data."""
-        await asyncio.to_thread(self._await_replica)
+        await self.rest()
         begun_at = now()
         await asyncio.to_thread(self._replica.client.replicaof, "NO", "ONE")
         await asyncio.sleep(chance.uniform(0, 0.5))
@@ -119,12 +123,7 @@ class Store:
         self._replica.client.replicaof("127.0.0.1", self.primary.port)
         self._replica.client.client_unpause()
 
-    def _await_replica(self):
-        """Wait until the replica has all that the primary had at the call, or later."""
-
-        def is_there():
-            mine, its = (each.client.info("replication") for each in (self.primary, self._replica))
-            is_linked = its["master_link_status"] == "up" and not its["master_sync_in_progress"]
-            return is_linked and its["master_repl_offset"] >= mine["master_repl_offset"]
-
-        wait_until(is_there, 60)
+    def _is_replicated(self):
+        mine, its = (each.client.info("replication") for each in (self.primary, self._replica))
+        is_linked = its["master_link_status"] == "up" and not its["master_sync_in_progress"]
+        return is_linked and its["master_repl_offset"] >= mine["master_repl_offset"]

@@ -85,6 +85,7 @@ async def storm(people, redis, unhurried, settings):
         for name, value in ENOUGH.items():
             setattr(settings, name, value)
         layer, pks = get_channel_layer(), [person.pk for person in people]
+        await store.rest()
         await asyncio.to_thread(store.client.flushall)
         store.losses.clear()
         await kept_of(layer, [COMMON, *map(stream_of, pks)])  # from here on all is recorded

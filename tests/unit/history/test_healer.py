@@ -107,6 +107,24 @@ async def world(monkeypatch):
     await world.healer.close()
 
 
+async def test_a_session_that_begins_while_the_ends_are_read(world):
+    """What came between the two readings is read once more: it is not lost."""
+    world.reader.streams["c"] = tail(5)
+    world.healer.follow(["c"])
+    world.reader.may_answer.clear()
+    opening = asyncio.create_task(world.healer.open(["c"], [None]))
+    await until(lambda: len(world.reader.asked) == 1)
+    world.reader.streams["c"] = tail(7)
+    world.healer.heal()
+    await until(lambda: len(world.reader.asked) == 2)
+    world.reader.streams["c"] = tail(7, kept=2)
+    world.reader.may_answer.set()
+    await opening
+    await world.healed()
+    assert [asked["c"] for asked in world.reader.asked] == [None, None, at(5)]
+    assert world.given == [("c", "6"), ("c", "7")]
+
+
 async def test_what_is_whole_is_handed_out(world):
     """Redis is asked once, when the session opens."""
     await world.begin("c")
