@@ -11,8 +11,9 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 
 __all__ = ["REPEATS", "Command", "Script", "is_replica", "repeated", "to_repeat", "was_demoted"]
 
-#: How often a refused command is sent again: a new primary doesn't know the scripts either.
-REPEATS = 2
+#: How often a refused command is sent again. A server that has just become a replica has forgotten
+#: the scripts, then it refuses to write, and the new primary doesn't know them either.
+REPEATS = 3
 
 _SCRIPTS = ("EVALSHA", "EVAL")
 

@@ -54,7 +54,8 @@ class Journal:
         if not self.is_whole:
             # A call that is repeated after Redis has forgotten its key is another one.
             keys = [key for key in keys if self.calls[key].tries == 1]
-        twice = [f"twice: {key}" for key, count in Counter(keys).items() if count > 1]
+        counts = Counter(keys).items()
+        twice = [f"twice: {key} {self.calls[key]}" for key, count in counts if count > 1]
         return twice + _disorder([key for key in keys if self.calls[key].is_sure])
 
     def _is_of(self, key, stream, is_placed):

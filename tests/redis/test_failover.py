@@ -85,3 +85,23 @@ async def test_a_write_that_meets_a_replica_is_done_at_the_primary(pair, use, al
     await sync_to_async(alice.ws_disconnect)()
     await alice.ws_adisconnect()
     assert pair[2].client.exists(f"user_ws.{alice.pk}.revoked")
+
+
+@pytest.mark.parametrize("record", [True, False])
+async def test_what_meets_a_replica_is_published_once(pair, daphne, use, alice, record):
+    """Nothing is done there: who still listens to it does not hear of it twice."""
+    name, old, new = pair
+    use(name.url)
+    server = await sync_to_async(daphne)(CHANNEL_LAYERS=channel_layers(name.url))
+    await sync_to_async(publish)([alice], "warm", record=record)
+    async with Client(server.ws, alice.ws_token()) as client:
+        await client.subscribed()
+        await until(lambda: new.client.exists(alice.ws_session))
+        await sync_to_async(fail_over)(*pair)
+        await until(lambda: old.client.info("replication")["master_link_status"] == "up")
+        await sync_to_async(publish)([alice], "x", record=record, idempotency_key="x")
+        await arrives(sync_to_async(lambda: publish([alice], "end", record=record)), client)
+        while [each["data"] for each in client.seen if each["type"] == "data"][-1] != "end":
+            await client.data()
+        values = [each["data"] for each in client.seen if each["type"] == "data"]
+        assert values.count("x") == 1

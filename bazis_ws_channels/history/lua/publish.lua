@@ -35,17 +35,31 @@ local function record(meta, log, event)
   return tonumber(offset), entry
 end
 
+-- Written before anything is published: a server that refuses it, such as a replica, has then done
+-- nothing, and the call may be repeated at another one.
+local function claim(once)
+  if redis.call('EXISTS', once) == 1 then return false end
+  local reply = redis.pcall('SET', once, '', 'EX', ARGV[7])
+  if reply.err and not string.find(reply.err, 'OOM', 1, true) then return nil, reply end
+  return true
+end
+
 local offsets = {}
 for i = 1, messages do
-  local first, once = (i - 1) * keys, nil
-  if keys == 3 then once = KEYS[first + 3] end
-  if once and redis.call('EXISTS', once) == 1 then
-    offsets[i] = -1
-  else
+  local first, once, is_ours, refused = (i - 1) * keys, nil, true, nil
+  if keys == 3 then
+    once = KEYS[first + 3]
+    is_ours, refused = claim(once)
+    if refused then return refused end
+  end
+  offsets[i] = -1
+  if is_ours then
     local offset, message = record(KEYS[first + 1], KEYS[first + 2], ARGV[7 + 2 * i])
-    if not offset then return message end
+    if not offset then
+      if once then redis.call('DEL', once) end
+      return message
+    end
     redis.call(verb, ARGV[6 + 2 * i], message)
-    if once then redis.call('SET', once, '', 'EX', ARGV[7]) end
     offsets[i] = offset
   end
 end
