@@ -133,14 +133,19 @@ def check_redis_is_not_a_cache(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _signs_in_by_cookie() -> bool:
-    """Tell whether channels' AuthMiddleware stands around a WebSocket application."""
+    """Tell whether Django sessions sign in: by channels' AuthMiddleware around a WebSocket
+    application, or by our own.
+    """
     path = getattr(settings, "ASGI_APPLICATION", None)
     try:
         application = import_string(path) if path else None
     except Exception:
         return False  # the server will say why
     mapping = getattr(application, "application_mapping", {})
-    return any(isinstance(each, AuthMiddleware) for each in _layers(mapping.get("websocket")))
+    return any(
+        isinstance(each, AuthMiddleware) or getattr(each, "sessions", False) is True
+        for each in _layers(mapping.get("websocket"))
+    )
 
 
 def _layers(application: Any) -> Iterator[Any]:

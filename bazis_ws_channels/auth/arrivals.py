@@ -19,7 +19,8 @@ from ..exceptions import ServerBusy
 from ..loops import LoopLocal
 from . import tokens
 from .anonymous import aanonymous_identity, is_anonymous
-from .identity import Identity, identify_all
+from .django_sessions import Cookie
+from .identity import Answers, Identity, identify_all
 from .threads import DatabaseThread
 
 __all__ = ["Arrivals", "aauthenticate", "current_arrivals"]
@@ -43,16 +44,16 @@ _LATEST_SECONDS = 30.0
 #: Sign-ins that may wait, however fast they are served: each holds a socket.
 _MOST_WAITING = 10_000
 
-Answers = Sequence[Identity | Exception]
-Serve = Callable[[Sequence[tokens.Claims]], Answers]
+Wanted = tokens.Claims | Cookie
+Serve = Callable[[Sequence[Wanted]], Answers]
 
 
 @dataclass(slots=True)
 class _Arrival:
-    """Somebody whose token is good, and who waits to hear whose it is."""
+    """Somebody whose token is good, or who has a Django session, and waits to hear whose it is."""
 
-    claims: tokens.Claims
-    answer: asyncio.Future[Identity]
+    wanted: Wanted
+    answer: asyncio.Future[Identity | None]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
@@ -104,7 +105,14 @@ class Arrivals:
             raise ServerBusy(_jittered(2.0))
 
     async def identify(self, claims: tokens.Claims, *, is_known: bool = False) -> Identity:
-        """Return whose claims these are, when it is their turn.
+        """Return whose claims these are, when it is their turn. Raises what `find` does."""
+        identity = await self.find(claims, is_known=is_known)
+        assert identity is not None  # noqa: S101 - else it is an error
+        return identity
+
+    async def find(self, wanted: Wanted, *, is_known: bool = False) -> Identity | None:
+        """Return whose claims, or whose Django session this is, when it is their turn; None for a
+        session of nobody's.
 
         Args:
             is_known: whoever it is has a session already, and is never refused for others.
@@ -117,8 +125,8 @@ class Arrivals:
         wait = self.expected_seconds
         if not is_known and (wait > _SOON_SECONDS or len(self._waiting) >= _MOST_WAITING):
             raise ServerBusy(_jittered(min(max(wait, 1.0), _LATEST_SECONDS)))
-        answer: asyncio.Future[Identity] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Arrival(claims, answer))
+        answer: asyncio.Future[Identity | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Arrival(wanted, answer))
         self._open_desk()
         return await answer
 
@@ -217,8 +225,8 @@ def _serve_all(serve: Serve, batch: Sequence[_Arrival]) -> Answers:
     names it. One that fails doesn't fail the others.
     """
     if conf.namespace_is_fixed:
-        return serve([arrival.claims for arrival in batch])
-    answers: dict[int, Identity | Exception] = {}
+        return serve([arrival.wanted for arrival in batch])
+    answers: dict[int, Identity | Exception | None] = {}
     spaces: dict[str, list[int]] = {}
     for number, arrival in enumerate(batch):
         try:
@@ -227,8 +235,9 @@ def _serve_all(serve: Serve, batch: Sequence[_Arrival]) -> Answers:
             answers[number] = error
     for numbers in spaces.values():
         context = batch[numbers[0]].context
+        found: Answers
         try:
-            found = context.run(serve, [batch[number].claims for number in numbers])
+            found = context.run(serve, [batch[number].wanted for number in numbers])
         except Exception as error:
             found = [error] * len(numbers)
         answers.update(zip(numbers, found, strict=True))

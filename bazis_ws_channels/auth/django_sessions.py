@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+    load_backend,
+)
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.core.exceptions import ValidationError
 from django.db.models import ForeignKey
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
-__all__ = ["DjangoSession", "end_sessions_of", "living", "read"]
+__all__ = ["Cookie", "DjangoSession", "end_sessions_of", "living", "owners", "read"]
 
 logger = logging.getLogger("bazis_ws_channels")
 
@@ -33,6 +42,94 @@ class DjangoSession:
 
     key: str = field(repr=False)
     expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """The cookie of a Django session, which nobody has looked at.
+
+    Attributes:
+        key: what it holds, a secret.
+    """
+
+    key: str = field(repr=False)
+
+
+def owners(cookies: Sequence[Cookie]) -> dict[Cookie, tuple[Any, DjangoSession]]:
+    """Return whose Django sessions these are, as Django itself finds it, and the sessions; without
+    those that sign nobody in.
+
+    Two queries where sessions are in the database and users come from Django's own backend. The
+    sessions are not changed: one that was signed by a former SECRET_KEY is not signed anew.
+    """
+    contents = dict(_contents(cookies))
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for data, _ in contents.values():
+        if (
+            SESSION_KEY in data
+            and data.get(BACKEND_SESSION_KEY) in settings.AUTHENTICATION_BACKENDS
+        ):
+            wanted[data[BACKEND_SESSION_KEY]].add(str(data[SESSION_KEY]))
+    users = {path: _users_of(load_backend(path), texts) for path, texts in wanted.items()}
+    found: dict[Cookie, tuple[Any, DjangoSession]] = {}
+    for cookie, (data, session) in contents.items():
+        known = users.get(str(data.get(BACKEND_SESSION_KEY)), {})
+        user = known.get(str(data.get(SESSION_KEY)))
+        if user is not None and _is_verified(user, data.get(HASH_SESSION_KEY)):
+            found[cookie] = user, session
+    return found
+
+
+def _contents(
+    cookies: Sequence[Cookie],
+) -> Iterator[tuple[Cookie, tuple[Mapping[str, Any], DjangoSession]]]:
+    """Yield what is in those sessions that have not ended."""
+    store: Any = _engine()
+    # No engine makes others, and a database may refuse them together with their neighbours.
+    cookies = [each for each in cookies if each.key.isascii() and each.key.isprintable()]
+    if issubclass(store, DatabaseStore):
+        rows = store.get_model_class()._base_manager.filter(
+            session_key__in={cookie.key for cookie in cookies}, expire_date__gt=timezone.now()
+        )
+        for row in rows:
+            session = DjangoSession(row.session_key, row.expire_date.timestamp())
+            yield Cookie(row.session_key), (row.get_decoded(), session)
+        return
+    for cookie in cookies:
+        loaded = store(cookie.key)
+        data = dict(loaded.items())
+        if data:
+            expires_at = time.time() + loaded.get_expiry_age()
+            yield cookie, (data, DjangoSession(cookie.key if _can_look() else "", expires_at))
+
+
+def _users_of(backend: Any, texts: Iterable[str]) -> dict[str, Any]:
+    """Return users by their primary keys as sessions have them."""
+    from django.contrib.auth.backends import ModelBackend  # asks for the user model
+
+    model: Any = get_user_model()
+    pks: dict[str, Any] = {}
+    for text in texts:
+        try:
+            pks[text] = model._meta.pk.to_python(text)
+        except (ValidationError, ValueError, TypeError, OverflowError):
+            continue  # the model was another one
+    if type(backend).get_user is not ModelBackend.get_user:
+        return {text: backend.get_user(pk) for text, pk in pks.items()}
+    users = model._default_manager.in_bulk(list(pks.values()))
+    may = backend.user_can_authenticate
+    return {text: users[pk] for text, pk in pks.items() if pk in users and may(users[pk])}
+
+
+def _is_verified(user: Any, session_hash: Any) -> bool:
+    """Tell whether a session is of the user's present password."""
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    if not session_hash:
+        return False
+    return constant_time_compare(session_hash, user.get_session_auth_hash()) or any(
+        constant_time_compare(session_hash, each) for each in user.get_session_auth_fallback_hash()
+    )
 
 
 def read(session: Any) -> DjangoSession | None:

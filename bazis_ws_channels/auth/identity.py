@@ -22,9 +22,10 @@ from ..times import microseconds
 from ..users import in_space, key_of, namespace_of, pk_of
 from . import django_sessions, tokens
 from .credentials import is_stamp_of, stamp_of
-from .django_sessions import DjangoSession
+from .django_sessions import Cookie, DjangoSession
 
 __all__ = [
+    "Answers",
     "Identity",
     "asession_identity",
     "authenticate",
@@ -42,7 +43,7 @@ class Identity:
         user: the user's instance, or Django's `AnonymousUser`.
         key: the user's key, or the anonymous token's, in the namespace of the sign-in.
         claims: those of the token; None for a Django session.
-        since: `time.monotonic()` when the user was identified.
+        since: `time.monotonic()` when the user was identified: just before the question.
         stamp: of the user's credentials at that time.
         django_session: the Django session; None for a token, or where nobody knows of it.
         is_anonymous: whether there is no user: see `anonymous`.
@@ -137,13 +138,14 @@ async def asession_identity(user: Any, session: Any = None) -> Identity | None:
     """
     if user is None or not user.is_authenticated or not getattr(user, "is_active", True):
         return None
+    since = time.monotonic()  # who logs out from now on is refused when the session opens
     known = None
     if session is not None:
         known = await database_sync_to_async(django_sessions.read)(session)
         if known is None:
             return None
     key = await in_space(key_of, pk_of(user))
-    return Identity(user, key, None, time.monotonic(), stamp_of(user), known)
+    return Identity(user, key, None, since, stamp_of(user), known)
 
 
 def identify(claims: tokens.Claims) -> Identity:
@@ -158,7 +160,36 @@ def identify(claims: tokens.Claims) -> Identity:
     return _identity(user, claims, namespace)
 
 
-def identify_all(several: Sequence[tokens.Claims]) -> list[Identity | Exception]:
+#: By the order of what was asked.
+Answers = Sequence[Identity | Exception | None]
+
+
+def identify_all(several: Sequence[tokens.Claims | Cookie]) -> Answers:
+    """Return whose each of these claims and cookies is, None for a cookie of nobody's, or what
+    `identify` would raise. Costs as many queries as `_of_claims` and `django_sessions.owners`.
+    """
+    cookies = [each for each in several if isinstance(each, Cookie)]
+    claims = [each for each in several if not isinstance(each, Cookie)]
+    of_claims = iter(_of_claims(claims) if claims else ())
+    of_cookies = _of_cookies(cookies) if cookies else {}
+    return [
+        of_cookies.get(each) if isinstance(each, Cookie) else next(of_claims) for each in several
+    ]
+
+
+def _of_cookies(cookies: Sequence[Cookie]) -> dict[Cookie, Identity]:
+    """Return whose these Django sessions are; without those of nobody, or of somebody inactive."""
+    namespace = conf.namespace  # before the queries: a callable may choose their tenant
+    since = time.monotonic()  # before them, too: as in `asession_identity`
+    found: dict[Cookie, Identity] = {}
+    for cookie, (user, session) in django_sessions.owners(cookies).items():
+        if getattr(user, "is_active", True):
+            key = key_of(pk_of(user), namespace)
+            found[cookie] = Identity(user, key, None, since, stamp_of(user), session)
+    return found
+
+
+def _of_claims(several: Sequence[tokens.Claims]) -> list[Identity | Exception]:
     """Return whose each of these claims is, or what `identify` would raise: a query for each
     field that names users, and one more for each claim that names nobody as it stands.
     """

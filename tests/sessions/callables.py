@@ -36,7 +36,10 @@ def slow(kid):
     return CURRENT
 
 
-#: An ASGI application that takes no notice of Django sessions.
+#: One in which they sign in, and one that takes no notice of Django sessions.
+by_sessions = ProtocolTypeRouter(
+    {"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns), sessions=True)}
+)
 without_cookies = ProtocolTypeRouter(
     {"websocket": JWTAuthMiddlewareStack(URLRouter(websocket_urlpatterns))}
 )

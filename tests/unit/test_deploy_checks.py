@@ -79,6 +79,8 @@ def test_wildcards_with_cookies(safe, name, id_):
     """The test project signs in by Django sessions too; the demo doesn't."""
     setattr(safe, name, ["*"])
     assert list(deployed()) == [id_]
+    safe.ASGI_APPLICATION = "tests.sessions.callables.by_sessions"
+    assert list(deployed()) == [id_]
     safe.ASGI_APPLICATION = "tests.sessions.callables.without_cookies"
     assert deployed() == {}
     safe.ASGI_APPLICATION = "no.such.application"
