@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import ANY
 
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connections
 from django.db.models import Model
 
 from ..auth.anonymous import checked
@@ -212,11 +213,24 @@ def _as_json(value: Any) -> Any:
 
 def _listed(messages: Sequence[Published]) -> str:
     if not messages:
-        return "Nothing was published."
+        return "Nothing was published." + _uncommitted()
     lines = [f"  {number}. {each}" for number, each in enumerate(messages[:_SHOWN], 1)]
     if len(messages) > _SHOWN:
         lines.append(f"  ... and {len(messages) - _SHOWN} more.")
     return "\n".join(["Published:", *lines])
+
+
+def _uncommitted() -> str:
+    """Return a hint if an open transaction has callbacks: most tests never commit."""
+    opened = connections.all(initialized_only=True)
+    number = sum(len(each.run_on_commit) for each in opened)
+    if not number:
+        return ""
+    return (
+        f" The open transaction has {number} callback(s) for its commit, such as on_commit=True"
+        " makes. A test that never commits runs them by captureOnCommitCallbacks(execute=True) of"
+        " TestCase, or by pytest-django's django_capture_on_commit_callbacks(execute=True)."
+    )
 
 
 def _nearest(expected: Any, candidates: Sequence[Published]) -> str:

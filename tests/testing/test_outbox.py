@@ -125,6 +125,22 @@ def test_on_commit(ws_outbox, without_redis, alice):
 
 
 @pytest.mark.django_db
+def test_a_forgotten_commit_is_told(ws_outbox, without_redis, django_user_model):
+    """Whoever finds nothing published, in a test that never commits, learns how to run it."""
+    user = django_user_model.objects.create_user("eve")
+    with pytest.raises(AssertionError) as nothing:
+        ws_outbox.assert_published(user)
+    assert "commit" not in str(nothing.value)
+    user.ws_publish("on commit", on_commit=True)
+    with pytest.raises(AssertionError, match=r"1 callback.*captureOnCommitCallbacks"):
+        ws_outbox.assert_published(user)
+    user.ws_publish("at once")
+    with pytest.raises(AssertionError) as something:
+        ws_outbox.assert_published(user, "on commit")
+    assert "callback" not in str(something.value)
+
+
+@pytest.mark.django_db
 def test_on_commit_in_a_test_that_never_commits(
     ws_outbox, without_redis, django_user_model, django_capture_on_commit_callbacks
 ):
