@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.signals import request_finished
+from django.db import close_old_connections
 
 from bazis_ws_channels.counters import counts
 from bazis_ws_channels.servers import collector, has_arrived
@@ -83,6 +84,15 @@ async def test_the_more_connections_the_rarer(garbage):
     assert garbage() is None
 
 
+@pytest.fixture
+def without_djangos_receiver():
+    """Django's own receiver would ask the connections that other tests have left in the thread."""
+    request_finished.disconnect(close_old_connections)
+    yield
+    request_finished.connect(close_old_connections)
+
+
+@pytest.mark.usefixtures("without_djangos_receiver")
 async def test_a_request_leaves_no_database_connection_to_the_collector(monkeypatch):
     """Under ASGI its thread ends with it, and a connection with CONN_MAX_AGE would stay open until
     all objects are looked at. One of a thread that goes on is left alone.
