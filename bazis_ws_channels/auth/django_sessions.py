@@ -19,6 +19,7 @@ from django.contrib.auth import (
     load_backend,
 )
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.backends.cached_db import SessionStore as CachedDatabaseStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
 from django.core.exceptions import ValidationError
@@ -59,7 +60,8 @@ def owners(cookies: Sequence[Cookie]) -> dict[Cookie, tuple[Any, DjangoSession]]
     """Return whose Django sessions these are, as Django itself finds it, and the sessions; without
     those that sign nobody in.
 
-    Two queries where sessions are in the database and users come from Django's own backend. The
+    Two queries where sessions are in the database and users come from Django's own backend; a look
+    for each session, or each user, where an engine or a backend of the project's own decides. The
     sessions are not changed: one that was signed by a former SECRET_KEY is not signed anew.
     """
     contents = dict(_contents(cookies))
@@ -87,7 +89,7 @@ def _contents(
     store: Any = _engine()
     # No engine makes others, and a database may refuse them together with their neighbours.
     cookies = [each for each in cookies if each.key.isascii() and each.key.isprintable()]
-    if issubclass(store, DatabaseStore):
+    if store.load in (DatabaseStore.load, CachedDatabaseStore.load):
         rows = store.get_model_class()._base_manager.filter(
             session_key__in={cookie.key for cookie in cookies}, expire_date__gt=timezone.now()
         )

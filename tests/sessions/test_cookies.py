@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.backends import BaseBackend
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.models import Session
 from django.test import Client as Browser
 from django.utils import timezone
@@ -166,6 +167,21 @@ def test_a_backend_of_the_project(alice, bob, settings):
     for key in keys:
         change(key, **{BACKEND_SESSION_KEY: path})
     assert who(*map(Cookie, keys)) == [None, bob]
+
+
+class SessionStore(DatabaseStore):
+    """An engine of a project's own, which reads the table and then decides."""
+
+    def load(self):
+        """Load nobody's but bob's."""
+        data = super().load()
+        return data if User.objects.filter(pk=data.get(SESSION_KEY), username="bob") else {}
+
+
+def test_an_engine_of_the_project(alice, bob, settings):
+    """Is asked, too: what it refuses signs nobody in."""
+    settings.SESSION_ENGINE = __name__
+    assert who(Cookie(log_in(alice)), Cookie(log_in(bob))) == [None, bob]
 
 
 # --- a real server --------------------------------------------------------------------------
