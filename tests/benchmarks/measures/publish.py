@@ -5,7 +5,7 @@ import contextlib
 from tests.benchmarks import valkey
 from tests.benchmarks.processes import on_one_core
 from tests.benchmarks.report import Row, at_least, at_most
-from tests.benchmarks.run import Run, median
+from tests.benchmarks.run import Run
 
 BASE = {"floor": "broadcast", "stock": "user", "ours": "user"}
 
@@ -20,7 +20,7 @@ def measure(run: Run) -> list[Row]:
     """Time the calls in turns, so that a busy moment of the machine meets all of them, on the
     core of Redis.
     """
-    count, repeats = (200, 3) if run.quick else (1000, 7)
+    count, repeats = (50, 15) if run.quick else (100, 50)
     raw = run.raw["publish"] = {kind: {"seconds": [], "cpu": [], "opened": 0} for kind in run.kinds}
     many = run.raw["publish to many"] = {"one call": [], "1,000 calls": [], "turns": []}
     with contextlib.ExitStack() as stack:
@@ -31,14 +31,14 @@ def measure(run: Run) -> list[Row]:
         stack.enter_context(on_one_core(pids))
         for kind, publisher in publishers.items():
             publisher.ask(call=BASE[kind], count=1)
-        for _ in range(repeats):
+        for number in range(repeats):
             for kind, publisher in publishers.items():
                 before = valkey.connections_received(admin)
                 seconds, cpu = timed(publisher, BASE[kind], count)
                 raw[kind]["seconds"].append(seconds)
                 raw[kind]["cpu"].append(cpu)
                 raw[kind]["opened"] += valkey.connections_received(admin) - before
-            if "ours" in publishers:
+            if "ours" in publishers and number % 5 == 0:
                 many["one call"].append(timed(publishers["ours"], "thousand", 3)[0])
                 many["1,000 calls"].append(timed(publishers["ours"], "thousand_each", 1)[0])
         if "ours" in publishers:
@@ -47,9 +47,11 @@ def measure(run: Run) -> list[Row]:
 
 
 def rows(raw: dict[str, dict], calls: int) -> list[Row]:
-    """Make the rows of single calls; a call's time is the median of the repeats."""
-    micros = {kind: median(result["seconds"]) * 1e6 for kind, result in raw.items()}
-    cpu = {kind: median(result["cpu"]) * 1e6 for kind, result in raw.items()}
+    """Make the rows of single calls; a call's time is the least of the repeats, to which the
+    machine's other work has added nothing.
+    """
+    micros = {kind: min(result["seconds"]) * 1e6 for kind, result in raw.items()}
+    cpu = {kind: min(result["cpu"]) * 1e6 for kind, result in raw.items()}
     opened = {kind: result["opened"] for kind, result in raw.items()}
     per_call = Row("publish to a user from sync code", "µs/call", **micros)
     rate = Row("the same", "calls/s", **{kind: 1e6 / value for kind, value in micros.items()})
@@ -65,7 +67,7 @@ def rows(raw: dict[str, dict], calls: int) -> list[Row]:
 
 def rows_of_many(many: dict[str, list[float]]) -> list[Row]:
     """Make the rows of 1,000 users, and of 100,000 from async code."""
-    one, each = median(many["one call"]), median(many["1,000 calls"])
+    one, each = min(many["one call"]), min(many["1,000 calls"])
     turn_ms = max(many["turns"]) * 1e3
     turn = Row("apublish to 100,000 users, longest turn of the event loop", "ms CPU", ours=turn_ms)
     turn.targets = [at_most("ms", turn_ms, 50)]
