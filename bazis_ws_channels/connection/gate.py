@@ -18,6 +18,7 @@ from ..parcels import Parcel
 from ..presence.tracker import current_tracker
 from ..types import Event, Scope
 from .anonymous import AnonymousSession
+from .guard import Guard
 from .inbox import Inbox
 from .line import Line
 from .lobby import address_of
@@ -27,7 +28,8 @@ from .tasks import Tasks
 
 __all__ = ["Gate"]
 
-#: How long a cancelled `session_started` may take to end.
+#: How long a cancelled `session_started` may take to end, and a `session_ended` whose connection
+#: is gone.
 _CANCEL_SECONDS = 5.0
 
 
@@ -213,9 +215,7 @@ class Gate:
         finally:
             try:
                 if has_begun:
-                    await self._ended()
-            except Exception:
-                self._tasks.guard.log_exception("session_ended() failed")
+                    await _to_its_end(_tell(self._ended, self._tasks.guard))
             finally:
                 self.session = None
 
@@ -231,6 +231,26 @@ class Gate:
         async with self.lock:  # a newer token may be on its way in
             if session is self.session and session.identity is identity:
                 await self._end(code, detail, close)
+
+
+async def _tell(ended: Callable[[], Coroutine[Any, Any, None]], guard: Guard) -> None:
+    try:
+        await ended()
+    except Exception:
+        guard.log_exception("session_ended() failed")
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Await a step, even where that is cancelled, but then not for ever: the client's answer to the
+    close frame ends the tasks of the connection.
+    """
+    task = asyncio.create_task(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
+        task.cancel()
+        raise
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

@@ -20,7 +20,7 @@ from bazis_ws_channels.auth.django_sessions import Cookie
 from bazis_ws_channels.auth.identity import asession_identity, identify_all
 from bazis_ws_channels.auth.tokens import Claims
 from bazis_ws_channels.exceptions import AuthenticationFailed
-from tests.kit import Client, Daphne
+from tests.kit import Client, Daphne, Uvicorn
 from tests.project.models import User
 
 ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
@@ -193,10 +193,16 @@ class SessionsDaphne(Daphne):
     application = "tests.sessions.by_session:application"
 
 
-@pytest.fixture(scope="module")
-def own(servers):
+class SessionsUvicorn(Uvicorn):
+    """uvicorn with it."""
+
+    application = "tests.sessions.by_session:application"
+
+
+@pytest.fixture(scope="module", params=[SessionsDaphne, SessionsUvicorn], ids=["daphne", "uvicorn"])
+def own(request, servers):
     """A server in which Django sessions sign in."""
-    return servers(SessionsDaphne, BAZIS_WS_REAUTHORIZE_SECONDS=1)
+    return servers(request.param, BAZIS_WS_REAUTHORIZE_SECONDS=1)
 
 
 def client(server, key=None, token=None, **headers):

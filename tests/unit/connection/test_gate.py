@@ -252,3 +252,29 @@ async def test_close_leaves_nothing(world, alice):
     assert world.gate._patience._timer is None
     assert counts("1") == [0]
     assert not any(get_channel_layer().groups.values())
+
+
+async def test_session_ended_is_not_cut_short(world, alice, caplog):
+    """By the client's answer to the close frame, which ends the connection's tasks."""
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def session_ended():
+        has_begun.set()
+        await may_end.wait()
+        world.ended += 1
+        raise RuntimeError("of the project")
+
+    world.gate._ended = session_ended
+    await world.gate.admit(identity(alice))
+    ending = asyncio.create_task(world.gate.end("logged_out", "Logged out", 4401))
+    await has_begun.wait()
+    ending.cancel()
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(world.gate.close())
+    await asyncio.sleep(0)
+    assert world.gate.session is not None
+    may_end.set()
+    await asyncio.wait({ending, closing}, timeout=5)
+    assert (world.ended, world.gate.session) == (1, None)
+    assert ending.cancelled()
+    assert "of the project" in caplog.text
