@@ -26,7 +26,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 
 #: With several workers these suites begin first, for they take the longest; the unit tests are the
 #: last, and fill the gaps at the end.
-LONG = ("demo", "delivery", "presence", "replay")
+LONG = ("demo", "delivery", "presence", "replay", "fleet")
 
 _to_close = []
 

@@ -39,15 +39,18 @@ class Follower:
 
     Attributes:
         last: the newest position that those sessions were given; None before the first.
+        behind: the position before the first message, where one came before anybody had read the
+            end of the stream.
         held: what came while the stream is being healed; None while it isn't.
         lock: held while messages are handed out.
         sessions: how many follow.
     """
 
-    __slots__ = ("_late_until", "_marks", "held", "last", "lock", "sessions")
+    __slots__ = ("_late_until", "_marks", "behind", "held", "last", "lock", "sessions")
 
     def __init__(self) -> None:
         self.last: Position | None = None
+        self.behind: Position | None = None
         self.held: list[Received] | None = None
         self.lock = asyncio.Lock()
         self.sessions = 0
@@ -64,6 +67,8 @@ class Follower:
         is of another history.
         """
         last, (offset, mark) = self.last, entry.position
+        if last is None:
+            self.behind = Position(offset - 1, entry.before)
         if last is None or (offset == last.offset + 1 and entry.before == last.mark):
             self.last, self._late_until = entry.position, 0.0
             self._marks.clear()

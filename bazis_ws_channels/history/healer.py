@@ -37,8 +37,7 @@ class Healer:
         host_of: returns the Redis server of a channel.
         decode: returns the event in a message, as Redis has it.
         hand_out: gives messages on a channel to the consumers they are for.
-        tell_break: says to them, at once, that messages on a channel were lost, and what the
-            position of its stream is now.
+        tell_break: says to them at once that messages were lost, and where the stream is now.
     """
 
     def __init__(
@@ -85,7 +84,8 @@ class Healer:
             followers = [self.followers[channel] for channel in channels]
             before = [follower.last for follower in followers]
             tails = await self._reader.read(channels, since)
-            if not any(map(contradicts, (tail.top for tail in tails), before)):
+            known = [at or each.behind for at, each in zip(before, followers, strict=True)]
+            if not any(map(contradicts, (tail.top for tail in tails), known)):
                 for follower, tail in zip(followers, tails, strict=True):
                     follower.start(tail.top)
                 return tails

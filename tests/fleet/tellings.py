@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tests.fleet.apps import TOLD
 
-#: How long before a loss something may have been told that is not known to all processes.
+#: How long before a loss something may have been told that is not known to all processes, and how
+#: long after it one of them may not have noticed.
 DOUBT = timedelta(seconds=2)
 
 
@@ -67,5 +68,6 @@ def _is_shortly_before(at, losses):
 
 
 def _is_lost(before, after, losses):
-    """Tell whether Redis may have forgotten what it knew between two tellings."""
-    return any(before.at <= end and (after is None or begin <= after.at) for begin, end in losses)
+    """Tell whether Redis may have forgotten what it knew, between two tellings or just before."""
+    noticed = [(begin, (datetime.fromisoformat(end) + DOUBT).isoformat()) for begin, end in losses]
+    return any(before.at <= end and (after is None or begin <= after.at) for begin, end in noticed)

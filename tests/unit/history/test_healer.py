@@ -125,6 +125,29 @@ async def test_a_session_that_begins_while_the_ends_are_read(world):
     assert world.given == [("c", "6"), ("c", "7")]
 
 
+@pytest.mark.parametrize(
+    ("came", "top", "breaks"),
+    [
+        (entry(7), tail(6), []),  # published after the reading
+        (entry(7), tail(7), []),  # before it
+        (entry(7), tail(5, history="b"), [("c", at(5, "b"))]),
+        (entry(7), tail(6, history="b"), [("c", at(6, "b"))]),
+    ],
+)
+async def test_what_comes_while_the_first_session_reads(world, came, top, breaks):
+    """It may be of a history that Redis has lost by then: the session begins in the new one."""
+    world.reader.streams["c"] = top
+    world.healer.follow(["c"])
+    world.reader.may_answer.clear()
+    opening = asyncio.create_task(world.healer.open(["c"], [None]))
+    await until(lambda: world.reader.asked)
+    assert await world.deliver(came)
+    world.reader.may_answer.set()
+    assert await opening == [top]
+    await world.healed()
+    assert world.breaks == breaks
+
+
 async def test_what_is_whole_is_handed_out(world):
     """Redis is asked once, when the session opens."""
     await world.begin("c")
