@@ -95,6 +95,8 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         # Database numbers don't separate pub/sub: two projects on one Redis would hear each other.
         number = self.hosts[0].database
         self.prefix = f"{prefix}.{number}" if number else prefix
+        #: Whether one server may be away while others are there.
+        self.has_several_servers = len(self.hosts) > 1 or self.hosts[0].is_cluster
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self.streams = RedisStreams(self, lambda: self._parts.get().healer)

@@ -176,13 +176,14 @@ def notify(
 ) -> int:
     """Hand each of `users` what `build(user)` returns, built in that user's language.
 
-    The language is `user.ws_language` (see `UserWsMixin`), else ``LANGUAGE_CODE``. Primary keys
-    are loaded in one query. Nothing is sent before every message is built. Takes, returns and
-    raises what `publish` does, and raises whatever `build` raises.
+    The language is `user.ws_language` (see `UserWsMixin`), else ``LANGUAGE_CODE``. Users given by
+    primary key are loaded in one query, from the database `using`. Nothing is sent before every
+    message is built. Takes, returns and raises what `publish` does, and raises whatever `build`
+    raises.
     """
     sending.refuse_on_loop("anotify")
     users = several(users)
-    mail = Mail("user", _to_each(users, build), record, _digest(idempotency_key))
+    mail = Mail("user", _to_each(users, build, using), record, _digest(idempotency_key))
     return send(mail, on_commit, using, users)
 
 
@@ -197,7 +198,7 @@ async def anotify(
 ) -> int:
     """Async twin of `notify`; `build` runs in a thread, so it may use the database."""
     users, once = await aseveral(users), await in_space(_digest, idempotency_key)
-    mail = Mail("user", await sync_to_async(_to_each)(users, build), record, once)
+    mail = Mail("user", await sync_to_async(_to_each)(users, build, using), record, once)
     return await asend(mail, on_commit, using, users)
 
 
@@ -302,19 +303,23 @@ def _anonymous_group(token: str) -> str:
     return anonymous_group(anonymous_key(checked(token)))
 
 
-def _to_each(users: Sequence[Any], build: Callable[[Any], Any]) -> dict[str, str]:
+def _to_each(
+    users: Sequence[Any], build: Callable[[Any], Any], using: str | None
+) -> dict[str, str]:
     frames: dict[str, str] = {}
-    for user in _instances(users):
+    for user in _instances(users, using):
         language = getattr(user, "ws_language", None) or settings.LANGUAGE_CODE
         with translation.override(language):
             frames[key_of(pk_of(user))] = _frame(build(user))
     return frames
 
 
-def _instances(users: Sequence[Any]) -> list[Any]:
-    """Return `users` as instances; those given by primary key are loaded, if they exist."""
+def _instances(users: Sequence[Any], using: str | None) -> list[Any]:
+    """Return `users` as instances; those given by primary key are loaded, if they exist, from a
+    database that is named, or the default one.
+    """
     pks = {id(user): pk_of(user) for user in users}
     wanted = [pks[id(user)] for user in users if not isinstance(user, Model)]
-    loaded = get_user_model()._default_manager.in_bulk(wanted) if wanted else {}
+    loaded = get_user_model()._default_manager.using(using).in_bulk(wanted) if wanted else {}
     found = (user if isinstance(user, Model) else loaded.get(pks[id(user)]) for user in users)
     return [user for user in found if user is not None]

@@ -227,13 +227,17 @@ def channel_layer() -> Any:
 
 class Attempt:
     """An attempt to use a layer: what that raises becomes a `PublishError`. After a Redis that is
-    out of reach, fails at once for a second.
+    out of reach, fails at once for a second; not where a layer has several servers, of which the
+    others go on.
     """
 
     __slots__ = ("_breaker",)
 
     def __init__(self, layer: Any) -> None:
-        self._breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
+        if getattr(layer, "has_several_servers", False):
+            self._breaker = Breaker()
+        else:
+            self._breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
 
     def __enter__(self) -> None:
         if self._breaker.is_open:

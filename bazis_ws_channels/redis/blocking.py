@@ -21,6 +21,9 @@ __all__ = ["exchange", "servers_of"]
 
 Commands = Mapping[Host, Sequence[Command]]
 
+#: Time for an answer where another host has taken it all.
+_SHORTEST_SECONDS = 0.01
+
 
 def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
     """Write commands to their hosts, then read the replies: one wait, however many hosts.
@@ -128,7 +131,7 @@ class _Round:
         self._deadline = min(deadline, now + limit)
         self._error: Exception | None = None
         try:
-            self._link = pool.take(min(limit / 2, deadline - now))
+            self._link = pool.take(max(_SHORTEST_SECONDS, min(limit / 2, deadline - now)))
             packed = b"".join([pack_command(command.parts) for command in commands])
             self._link.connection.send_packed_command([packed], check_health=False)
         except (RedisError, OSError) as error:
@@ -155,7 +158,9 @@ class _Round:
         if left <= 0 and not connection.can_read():
             raise RedisTimeoutError("Redis did not answer in time.")
         try:
-            return connection.read_response(timeout=max(left, 0.01), disconnect_on_error=False)
+            return connection.read_response(
+                timeout=max(left, _SHORTEST_SECONDS), disconnect_on_error=False
+            )
         except redis.ResponseError as error:
             self.has_failed = True
             return error

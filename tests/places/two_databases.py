@@ -27,7 +27,7 @@ def publish(data):
     publishing.publish(User.objects.using("other"), data, on_commit=True)
     publishing.publish([user.pk], data, on_commit=True, using="other")
     publishing.broadcast(data, on_commit=True, using="other")
-    publishing.notify([user], lambda each: data, on_commit=True)
+    publishing.notify([user.pk], lambda each: data, on_commit=True, using="other")
 
 
 async def apublish(data):
@@ -36,7 +36,7 @@ async def apublish(data):
     await user.ws_apublish(data, on_commit=True)
     await publishing.apublish(User.objects.using("other"), data, on_commit=True)
     await publishing.abroadcast(data, on_commit=True, using="other")
-    await publishing.anotify([user], lambda each: data, on_commit=True)
+    await publishing.anotify([user.pk], lambda each: data, on_commit=True, using="other")
 
 
 def end(user):

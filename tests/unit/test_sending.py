@@ -12,9 +12,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bazis_ws_channels import sending
 from bazis_ws_channels.exceptions import ChannelLayerUnavailable, MessageTooBig, PublishError
+from bazis_ws_channels.layers import RedisPubSubChannelLayer
 from bazis_ws_channels.redis.commands import Command
+from bazis_ws_channels.redis.pool import pool_of
 
 MESSAGE = ("group", {"type": "test"})
+#: Nobody listens there.
+AWAY = "redis://127.0.0.1:1"
 
 
 class Layer:
@@ -145,6 +149,21 @@ def test_whatever_a_layer_raises_is_a_publish_error(use, kind, error, says, open
     other = use(kind())
     sending.send([MESSAGE])  # the breaker is that of the layer
     assert other.sent == [MESSAGE]
+
+
+@pytest.mark.parametrize("hosts", [2, 1])
+def test_a_server_that_is_away_takes_no_other_along(use, fake_redis, hosts):
+    """Where a layer has several, the next call is for another one, as likely as not."""
+    layer = use(RedisPubSubChannelLayer(hosts=[fake_redis.url, AWAY][-hosts:]))
+    groups = {layer.host_of(layer.group_name(str(n))): str(n) for n in range(50)}
+    with pytest.raises(PublishError, match="out of reach: ConnectionError"):
+        sending.send([(groups[layer.hosts[-1]], {"type": "test"})])
+    if hosts == 2:
+        sending.send([(groups[layer.hosts[0]], {"type": "test"})])
+        pool_of(layer.hosts[0]).disconnect()
+    else:
+        with pytest.raises(PublishError, match="not tried again yet"):
+            sending.send([MESSAGE])
 
 
 async def test_a_layer_that_hangs_costs_the_time_limit(use, settings):

@@ -175,6 +175,14 @@ def test_an_idle_connection_that_is_dead_to_a_server_that_takes_no_other(host, f
     assert isinstance(exchange({host: [INCR]}, LIMIT)[host], RedisConnectionError)
 
 
+def test_an_idle_connection_when_no_time_is_left(host, fake_redis, idle):
+    """Another host has taken it all: it is looked at all the same, for a moment."""
+    exchange({host: [INCR]}, LIMIT)
+    fake_redis.answer("ROLE", SILENCE)
+    fake_redis.answer("INCR", SILENCE)
+    assert isinstance(exchange({host: [INCR]}, -1)[host], RedisTimeoutError)
+
+
 def test_a_connection_that_breaks_while_it_is_written_to(host, fake_redis, monkeypatch):
     """Of several hosts only that one has no replies."""
     link = pool_of(host).take(LIMIT)
