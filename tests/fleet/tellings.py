@@ -29,12 +29,12 @@ def online_as_told(told, there, losses):
     """Return who is online, as told last.
 
     Args:
-        there: who really is. What was told a moment before Redis lost its data may have become
-            wrong by that, without another word: it counts as right.
+        there: who really is. What was told around a loss may be wrong until the next change, as
+            docs/presence.md says: it counts as right.
         losses: as in `faults`.
     """
     last = {each.pk: each for each in told}
-    doubtful = {pk for pk, each in last.items() if _is_shortly_before(each.at, losses)}
+    doubtful = {pk for pk, each in last.items() if _is_near(each.at, losses)}
     return {pk for pk, each in last.items() if each.is_online} - doubtful | (there & doubtful)
 
 
@@ -62,9 +62,10 @@ def faults(told, doubtful, losses):
     return found
 
 
-def _is_shortly_before(at, losses):
-    moments = [(datetime.fromisoformat(begin), end) for begin, end in losses]
-    return any((begin - DOUBT).isoformat() <= at <= end for begin, end in moments)
+def _is_near(at, losses):
+    moments = [tuple(map(datetime.fromisoformat, each)) for each in losses]
+    moment = datetime.fromisoformat(at)
+    return any(begin - DOUBT <= moment <= end + DOUBT for begin, end in moments)
 
 
 def _is_lost(before, after, losses):
