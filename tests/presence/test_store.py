@@ -144,7 +144,7 @@ QUESTIONS = [
     base.Statuses(["1"]),
     base.Counts(["1"]),
     base.ToldStates(["1"]),
-    base.OnlineKeys(),
+    base.OnlineKeys("0", 9),
     base.OnlineCount(),
     base.Processes(),
     base.Fleet(["p"]),
@@ -637,7 +637,7 @@ async def test_a_process_called_stale_and_a_user_too(own, others):
     await own.die("stale")
     assert await others.sweep("p2") == ["2", "stale"]
     assert await others.restore("p2", "stale", "a", "stale") == ["stale"]
-    assert await own.ask(base.OnlineKeys()) == (True, ["stale"])
+    assert await own.ask(base.OnlineKeys("0", 9)) == (True, "0", ["stale"])
 
 
 async def test_hundreds_of_processes(own, others):

@@ -24,6 +24,7 @@ __all__ = [
     "Lead",
     "OnlineCount",
     "OnlineKeys",
+    "OnlineReply",
     "ProcessState",
     "Processes",
     "Question",
@@ -135,6 +136,20 @@ class RecordsReply(NamedTuple):
 
     cursor: str
     records: list[Record]
+
+
+class OnlineReply(NamedTuple):
+    """Reply to `OnlineKeys`.
+
+    Attributes:
+        are_sure: whether all processes are alive; if not, some of the users may be offline.
+        cursor: where to go on; "0" at the end.
+        keys: of users; one may come twice.
+    """
+
+    are_sure: bool
+    cursor: str
+    keys: list[str]
 
 
 class Seen(NamedTuple):
@@ -337,10 +352,11 @@ class ToldStates(Question[tuple[int, int, list[ToldState]]]):
 
 
 @dataclass(frozen=True, slots=True)
-class OnlineKeys(Question[tuple[bool, list[str]]]):
-    """List users with a connection. The reply begins with whether all processes are alive; if not,
-    some of these users may be offline.
-    """
+class OnlineKeys(Question[OnlineReply]):
+    """List users with a connection: about `count` from a cursor on."""
+
+    cursor: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

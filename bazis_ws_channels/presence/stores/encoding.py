@@ -234,6 +234,11 @@ def _page(reply: list[Any], question: Any) -> base.RecordsReply:
     return base.RecordsReply(_text(cursor), list(zip(texts[::2], texts[1::2], strict=True)))
 
 
+def _online_page(reply: list[Any], question: Any) -> base.OnlineReply:
+    are_sure, cursor, keys = reply
+    return base.OnlineReply(bool(are_sure), _text(cursor), list(map(_text, keys)))
+
+
 def _statuses(reply: list[Any], question: base.Statuses) -> tuple[int, list[base.Seen]]:
     now, *flat = reply
     rows = zip(question.keys, flat[::2], flat[1::2], strict=True)
@@ -403,8 +408,8 @@ _FORMS: dict[type[Any], Form] = {
     base.OnlineKeys: Form(
         ("alive", "online_keys"),
         lambda q: [_name("online")],
-        lambda q: [],
-        lambda reply, q: (bool(reply[0]), list(map(_text, reply[1]))),
+        lambda q: [q.cursor, q.count],
+        _online_page,
     ),
     base.OnlineCount: Form(
         ("alive", "online_count"),

@@ -51,9 +51,10 @@ class _Holdings:
         ]
         return self._changes.seq, self._now(), states
 
-    def online_keys(self, question: base.OnlineKeys) -> tuple[bool, list[str]]:
-        """Answer `OnlineKeys`."""
-        return True, [key for key in self._sessions.online if self._sessions.live(key)]
+    def online_keys(self, question: base.OnlineKeys) -> base.OnlineReply:
+        """Answer `OnlineKeys`: all at once."""
+        keys = [key for key in self._sessions.online if self._sessions.live(key)]
+        return base.OnlineReply(True, "0", keys)
 
     def online_count(self, question: base.OnlineCount) -> int:
         """Answer `OnlineCount`."""

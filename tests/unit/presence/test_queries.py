@@ -15,6 +15,7 @@ from bazis_ws_channels.presence.stores.base import (
     Disconnect,
     OnlineCount,
     OnlineKeys,
+    OnlineReply,
     Register,
     Statuses,
     Token,
@@ -134,7 +135,7 @@ def test_prefetched_users_are_not_asked_about_again(online, make_user):
 
 
 class Unsure:
-    """A store in which some process is dead, so that counting must look closer."""
+    """A store in which some process is dead, so that counting must look closer, page by page."""
 
     def __init__(self, store):
         self.store = store
@@ -142,8 +143,10 @@ class Unsure:
     def ask(self, question):
         """Answer as Redis does then."""
         match question:
-            case OnlineKeys():
-                return False, ["1", "2"]
+            case OnlineKeys("0"):
+                return OnlineReply(False, "7", ["1"])
+            case OnlineKeys("7"):
+                return OnlineReply(False, "0", ["2", "1"])
             case OnlineCount():
                 return None
         return self.store.ask(question)
@@ -161,7 +164,7 @@ def test_where_a_process_is_dead_counting_looks_closer(online, monkeypatch):
     assert presence.online_count() == 1
     assert asyncio.run(presence.aonline_users()) == {1}
     assert asyncio.run(presence.aonline_count()) == 1
-    assert online.kinds() == [Counts] * 4
+    assert online.kinds() == [Counts] * 8
 
 
 def test_a_namespace_sees_its_own_users(online, settings):

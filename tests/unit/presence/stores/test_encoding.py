@@ -54,7 +54,7 @@ REPLIES = [
         [b"3", b"7", 1, b"1.5e3"],
         (3, 7, [base.ToldState(True, 1500)]),
     ),
-    (base.OnlineKeys(), [1, [b"1"]], (True, ["1"])),
+    (base.OnlineKeys("0", 9), [1, b"7", [b"1"]], base.OnlineReply(True, "7", ["1"])),
     (base.OnlineCount(), 3, 3),
     (base.OnlineCount(), -1, None),
     (base.RevokeBefore("1", None, 60), b"7", 7),

@@ -120,7 +120,7 @@ def test_burying_in_parts(store, clock):
     assert store.ask(base.Records("p", "0", 9)).records == records[1:]
     store.ask(base.Bury("q", "p", records[1:]))
     assert store.ask(base.Census("q", 60_000, 9)).dead == []
-    assert store.ask(base.OnlineKeys()) == (True, ["2"])
+    assert store.ask(base.OnlineKeys("0", 9)) == (True, "0", ["2"])
     assert store.ask(base.Bury("q", "p", records)) == []  # again: nothing is left
     assert store.ask(base.Bury("q", "q", [])) == []  # it lives
     assert store.ask(base.Records("never", "0", 9)).records == []
