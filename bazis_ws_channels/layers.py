@@ -46,6 +46,7 @@ from .loops import LoopLocal, Turn
 from .membership import Mailbox, Membership, Taker
 from .parcels import Parcel
 from .redis.blocking import exchange
+from .redis.breaker import Breaker
 from .redis.commands import Command
 from .redis.connection import connection_to, exchange_all
 from .redis.hosts import Host, hosts_of, shard_of
@@ -95,8 +96,9 @@ class RedisPubSubChannelLayer(_ChannelLayer):  # type: ignore[misc]
         # Database numbers don't separate pub/sub: two projects on one Redis would hear each other.
         number = self.hosts[0].database
         self.prefix = f"{prefix}.{number}" if number else prefix
-        #: Whether one server may be away while others are there.
-        self.has_several_servers = len(self.hosts) > 1 or self.hosts[0].is_cluster
+        has_one_server = len(self.hosts) == 1 and not self.hosts[0].is_cluster
+        #: Whether Redis has just failed; None where one of several servers may.
+        self.breaker = Breaker() if has_one_server else None
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
         self.streams = RedisStreams(self, lambda: self._parts.get().healer)

@@ -49,7 +49,7 @@ T = TypeVar("T")
 #: Messages in one round; more go in several, so that none keeps Redis or the loop busy for long.
 _ROUND = 500
 
-#: One breaker for each layer: whether its Redis has just failed.
+#: One breaker for each layer that is not ours: whether its Redis has just failed.
 _breakers: WeakKeyDictionary[Any, Breaker] = WeakKeyDictionary()
 #: Results of calls with idempotency keys, for channel layers that can't keep them.
 _results = Results()
@@ -234,22 +234,23 @@ class Attempt:
     __slots__ = ("_breaker",)
 
     def __init__(self, layer: Any) -> None:
-        if getattr(layer, "has_several_servers", False):
-            self._breaker = Breaker()
-        else:
+        try:
+            self._breaker: Breaker | None = layer.breaker
+        except AttributeError:  # another layer than ours
             self._breaker = _breakers.get(layer) or _breakers.setdefault(layer, Breaker())
 
     def __enter__(self) -> None:
-        if self._breaker.is_open:
+        if self._breaker is not None and self._breaker.is_open:
             raise PublishError(
                 "Redis was out of reach less than a second ago: not tried again yet."
             )
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is None:
-            return self._breaker.worked()
-        if isinstance(error, Exception):
-            if _is_out_of_reach(error):
+            if self._breaker is not None:
+                self._breaker.worked()
+        elif isinstance(error, Exception):
+            if self._breaker is not None and _is_out_of_reach(error):
                 self._breaker.failed()
             raise PublishError(_explained(error)) from error
 

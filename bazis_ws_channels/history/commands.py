@@ -19,7 +19,7 @@ everything in a stream that has been quiet since recovers, however long that is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -116,20 +116,18 @@ def _publish(messages: Sequence[Message], verb: str, mark: str, kept: Limits | N
     return _script("publish").command(keys, args)
 
 
-def _parts(messages: Sequence[Message], most: int) -> Iterator[list[Message]]:
-    """Yield messages in parts, each for one call of the script: not too many, of one kind."""
-    part: list[Message] = []
+def _parts(messages: Sequence[Message], most: int) -> list[list[Message]]:
+    """Return messages in parts, each for one call of the script: not too many, of one kind."""
+    parts: list[list[Message]] = []
     kind, size = None, 0
     for message in messages:
         own_kind = message.record, message.once is None
-        if part and (own_kind != kind or len(part) == most or size > _TOGETHER_BYTES):
-            yield part
-            part, size = [], 0
-        kind = own_kind
-        part.append(message)
+        if own_kind != kind or len(parts[-1]) == most or size > _TOGETHER_BYTES:
+            parts.append([])
+            kind, size = own_kind, 0
+        parts[-1].append(message)
         size += len(message.payload)
-    if part:
-        yield part
+    return parts
 
 
 def read(asked: Iterable[tuple[str, Position | None]]) -> list[Command]:

@@ -15,14 +15,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from .cluster import exchange_blocking, primaries_blocking
 from .commands import REPEATS, Command, to_repeat, was_demoted
 from .hosts import Host
-from .pool import pool_of
+from .pool import SHORTEST_SECONDS, pool_of
 
 __all__ = ["exchange", "servers_of"]
 
 Commands = Mapping[Host, Sequence[Command]]
-
-#: Time for an answer where another host has taken it all.
-_SHORTEST_SECONDS = 0.01
 
 
 def exchange(commands: Commands, limit_seconds: float) -> dict[Host, list[Any] | Exception]:
@@ -127,11 +124,10 @@ class _Round:
         self.has_failed = False
         self._commands = commands
         self._pool = pool = pool_of(host)
-        now, limit = time.monotonic(), pool.timeout_seconds
-        self._deadline = min(deadline, now + limit)
+        self._deadline = min(deadline, time.monotonic() + pool.timeout_seconds)
         self._error: Exception | None = None
         try:
-            self._link = pool.take(max(_SHORTEST_SECONDS, min(limit / 2, deadline - now)))
+            self._link = pool.take(deadline)
             packed = b"".join([pack_command(command.parts) for command in commands])
             self._link.connection.send_packed_command([packed], check_health=False)
         except (RedisError, OSError) as error:
@@ -159,7 +155,7 @@ class _Round:
             raise RedisTimeoutError("Redis did not answer in time.")
         try:
             return connection.read_response(
-                timeout=max(left, _SHORTEST_SECONDS), disconnect_on_error=False
+                timeout=max(left, SHORTEST_SECONDS), disconnect_on_error=False
             )
         except redis.ResponseError as error:
             self.has_failed = True

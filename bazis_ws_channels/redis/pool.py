@@ -16,8 +16,10 @@ from .commands import is_replica
 from .connection import IDLE_SECONDS
 from .hosts import Host
 
-__all__ = ["Pool", "pool_of"]
+__all__ = ["SHORTEST_SECONDS", "Pool", "pool_of"]
 
+#: Time for an answer where another host has taken it all.
+SHORTEST_SECONDS = 0.01
 #: No limit in practice: each thread that publishes has one connection.
 _NO_LIMIT = 2**31
 
@@ -41,11 +43,12 @@ class Pool:
         self._idle: list[_Link] = []
         self._address: tuple[Any, Any] | None = None
 
-    def take(self, limit_seconds: float) -> _Link:
+    def take(self, deadline: float) -> _Link:
         """Return a connection for the caller alone, who is to give it back.
 
         Args:
-            limit_seconds: for the check of an idle connection. A new one has limits of its own.
+            deadline: for the check of an idle connection, by `time.monotonic`; half of the time for
+                an answer at most. A new connection has limits of its own.
 
         Raises:
             redis.RedisError, OSError: the server takes no connection.
@@ -54,7 +57,7 @@ class Pool:
             link = self._idle.pop()
         except IndexError:
             return self._make()
-        if link.is_usable(limit_seconds):
+        if link.is_usable(deadline, self.timeout_seconds / 2):
             return link
         link.connection.disconnect()
         self.disconnect()  # the others are as old, and lead to the same server
@@ -101,9 +104,12 @@ class _Link:
         self.siblings = siblings
         self._checked_at = time.monotonic()
 
-    def is_usable(self, limit_seconds: float) -> bool:
+    def is_usable(self, deadline: float, limit_seconds: float) -> bool:
         """Tell whether the connection is open and, every `IDLE_SECONDS`, whether its server is
         still a primary.
+
+        Args:
+            deadline, limit_seconds: for the answer, whichever comes first.
         """
         try:
             if self.connection.can_read():
@@ -113,6 +119,7 @@ class _Link:
                 return True
             self._checked_at = now
             self.connection.send_command("ROLE", check_health=False)
+            limit_seconds = max(SHORTEST_SECONDS, min(limit_seconds, deadline - now))
             role = self.connection.read_response(timeout=limit_seconds, disconnect_on_error=False)
         except ResponseError:
             return True  # the user may not ask
