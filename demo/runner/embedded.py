@@ -46,6 +46,7 @@ def main() -> None:
             except ServerEnded as error:
                 (status,) = error.args
     except Exception as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who is told asks for what happens anyway
         tell(error=str(error).partition("\n")[0])
         sys.exit(1)
     if status < 0:
