@@ -10,6 +10,7 @@ import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 
 from bazis_ws_channels import presence, publishing
 from tests.kit import channel_layers
@@ -62,7 +63,10 @@ def test_a_notebook(layers, caught, alice):
     """A cell is sync code that a running loop has called."""
 
     async def kernel():
-        do_everything(alice)
+        try:
+            do_everything(alice)
+        finally:
+            connections.close_all()  # those of the loop
 
     asyncio.run(kernel())
 
