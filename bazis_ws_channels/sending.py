@@ -85,9 +85,9 @@ def push(group: str, frame: str, *, record: bool = False, once: str | None = Non
     return group, event
 
 
-def rounds(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield `items` in rounds, each to be sent within the time limit."""
-    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
+def rounds(items: Sequence[T], size: int = _ROUND) -> Iterator[Sequence[T]]:
+    """Yield `items` in rounds, each to be sent, or asked about, within the time limit."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def send(messages: Sequence[GroupMessage], before: tuple[Host, Command] | None = None) -> Any:

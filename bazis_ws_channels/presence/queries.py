@@ -17,7 +17,7 @@ from ..exceptions import PresenceUnavailable
 from ..redis.breaker import Breaker
 from ..redis.commands import Command
 from ..redis.hosts import Host
-from ..sending import refuse_on_loop
+from ..sending import refuse_on_loop, rounds
 from ..times import datetime_of
 from ..users import aseveral, in_space, keys_of, own_keys, pk_from_key, pk_of, pks_of, several
 from .stores import get_store
@@ -281,13 +281,13 @@ def prefetch(users: Iterable[Any]) -> None:
 
 def count_by_key(keys: Sequence[str]) -> int:
     """As `count`, of users by key."""
-    return sum(sum(_reader.read(Counts(each)) or ()) for each in _sliced(keys))
+    return sum(sum(_reader.read(Counts(each)) or ()) for each in rounds(keys, _ROUND))
 
 
 async def acount_by_key(keys: Sequence[str]) -> int:
     """Async twin of `count_by_key`."""
     connections = 0
-    for number, each in enumerate(_sliced(keys)):
+    for number, each in enumerate(rounds(keys, _ROUND)):
         if number:
             await asyncio.sleep(0)
         connections += sum(await _reader.aread(Counts(each)) or ())
@@ -356,14 +356,10 @@ def _saved(users: Iterable[Any]) -> list[Any]:
     return [user for user in users if not (isinstance(user, Model) and user.pk is None)]
 
 
-def _sliced(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + _ROUND] for start in range(0, len(items), _ROUND))
-
-
 def _rounds(users: Sequence[Any]) -> Iterator[tuple[list[Any], list[str]]]:
     """Yield primary keys and the users' keys, each user once, in rounds."""
     known: set[Any] = set()
-    for some in _sliced(users):
+    for some in rounds(users, _ROUND):
         if pks := _fresh(some, known):
             yield pks, keys_of(pks)
 
@@ -371,7 +367,7 @@ def _rounds(users: Sequence[Any]) -> Iterator[tuple[list[Any], list[str]]]:
 async def _around(users: Sequence[Any]) -> AsyncIterator[tuple[list[Any], list[str]]]:
     """Yield rounds, with a turn of the event loop between them."""
     known: set[Any] = set()
-    for number, some in enumerate(_sliced(users)):
+    for number, some in enumerate(rounds(users, _ROUND)):
         if number:
             await asyncio.sleep(0)
         if pks := _fresh(some, known):
